@@ -1,0 +1,1 @@
+"""The server's side of the socket: finding, starting and asking a runtime."""

@@ -1,0 +1,317 @@
+"""One connection to the runtime as coroutines: ask, get drafts, get an answer, cancel.
+
+Connects on the first request and again after the connection is lost. Knows no documents and no
+LSP; what a text is for is its caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dgemma_lsp.runtime_client.process import connect
+from dgemma_wire import PROTOCOL_VERSION, Connection, Role
+from dgemma_wire.connection import State
+from dgemma_wire.errors import (
+    DenoiseFailed,
+    ProtocolError,
+    ProtocolMismatch,
+    RuntimeStartFailed,
+    RuntimeUnavailable,
+)
+from dgemma_wire.messages import (
+    Cancel,
+    Denoise,
+    Done,
+    Draft,
+    Failed,
+    GetStatus,
+    Hello,
+    Message,
+    PeerMessage,
+    Refused,
+    Segment,
+    Status,
+    Stop,
+    Welcome,
+)
+from dgemma_wire.settings import RuntimeSettings
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_S = 10.0
+_READ_BYTES = 64 * 1024
+
+OnDraft = Callable[[Draft], None]
+OnStatus = Callable[[Status], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A ``Denoise`` without its id, which the client gives it."""
+
+    document: str
+    prefix: str
+    segments: tuple[Segment, ...]
+    candidates: int = 1
+    max_steps: int | None = None
+    deadline_ms: int | None = None
+    seed: int = 0
+    draft_every_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    answer: asyncio.Future[Done]
+    on_draft: OnDraft | None
+
+
+@dataclass(eq=False)
+class _Link:
+    """One live connection."""
+
+    writer: asyncio.StreamWriter
+    protocol: Connection
+    welcome: Welcome
+    pending: dict[int, _Pending] = field(default_factory=dict[int, _Pending])
+    statuses: list[asyncio.Future[Status]] = field(default_factory=list[asyncio.Future[Status]])
+    reader: asyncio.Task[None] | None = None
+
+    def send(self, message: PeerMessage) -> None:
+        self.writer.write(self.protocol.send(message))
+
+
+class RuntimeClient:
+    """Asks the runtime of one model.
+
+    Args:
+        settings: Which runtime, and what it is started with.
+        command: The configured command that starts it; empty to look for one.
+        directory: The private runtime directory, see ``dgemma_wire.endpoint``.
+        release: This distribution's version.
+        name: How this peer calls itself in the runtime's log.
+        on_status: Called with every ``Status`` the runtime sends.
+        on_lost: Called when a live connection ends.
+    """
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        command: Sequence[str],
+        directory: Path,
+        release: str,
+        name: str,
+        on_status: OnStatus = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self._command = tuple(command)
+        self._directory = directory
+        self._release = release
+        self._name = name
+        self._on_status = on_status
+        self._on_lost = on_lost
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+        self._ids = itertools.count(1)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a runtime is at the other end now."""
+        return self._link is not None
+
+    async def welcome(self) -> Welcome:
+        """Connect, starting a runtime when none runs, and return what it said of itself.
+
+        Raises:
+            RuntimeUnavailable: There is none, and the text says what to do.
+        """
+        return (await self._ready()).welcome
+
+    async def denoise(self, ask: Ask, on_draft: OnDraft | None = None) -> Done:
+        """Ask for the free segments of a canvas; a cancelled task cancels the request.
+
+        Raises:
+            RuntimeUnavailable: There is no runtime, or it went away before it answered.
+            DenoiseFailed: It answered that it cannot.
+        """
+        link = await self._ready()
+        request = Denoise(
+            id=next(self._ids),
+            document=ask.document,
+            prefix=ask.prefix,
+            segments=ask.segments,
+            candidates=ask.candidates,
+            max_steps=ask.max_steps,
+            deadline_ms=ask.deadline_ms,
+            seed=ask.seed,
+            draft_every_ms=ask.draft_every_ms,
+        )
+        answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        link.send(request)  # raises before it is pending when the request breaks a rule
+        link.pending[request.id] = _Pending(answer, on_draft)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if request.id in link.pending and link.protocol.state is State.OPEN:
+                link.send(Cancel(id=request.id))
+            raise
+
+    async def status(self, *, start: bool = False) -> Status | None:
+        """Return what the runtime says of itself, or ``None`` when none runs and none is started.
+
+        Raises:
+            RuntimeUnavailable: It could not be reached or started.
+        """
+        link = await self._ready() if start else await self._ready_if_running()
+        if link is None:
+            return None
+        told: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        link.statuses.append(told)
+        link.send(GetStatus())
+        return await told
+
+    async def stop_runtime(self) -> bool:
+        """End the runtime process; returns whether there was one.
+
+        Raises:
+            RuntimeUnavailable: It runs but cannot be talked to.
+        """
+        link = await self._ready_if_running()
+        if link is None:
+            return False
+        link.send(Stop())
+        if link.reader is not None:
+            await asyncio.wait([link.reader])
+        return True
+
+    async def close(self) -> None:
+        """Hang up; the runtime goes on for the others."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        with contextlib.suppress(OSError):
+            link.writer.close()
+        if link.reader is not None:
+            link.reader.cancel()
+            await asyncio.wait([link.reader])
+
+    # -- connecting ---------------------------------------------------------------------------
+
+    async def _ready(self) -> _Link:
+        link = await self._connect(start=True)
+        assert link is not None
+        return link
+
+    async def _ready_if_running(self) -> _Link | None:
+        return await self._connect(start=False)
+
+    async def _connect(self, *, start: bool) -> _Link | None:
+        if self._link is not None:
+            return self._link
+        async with self._connecting:  # two requests at once start one runtime
+            if self._link is not None:
+                return self._link
+            found = await connect(self.settings, self._command, self._directory, start=start)
+            if found is None:
+                return None
+            (reader, writer), endpoint = found
+            try:
+                link, early = await asyncio.wait_for(
+                    self._shake_hands(reader, writer, endpoint.token), HANDSHAKE_S
+                )
+            except TimeoutError as err:
+                writer.close()
+                raise RuntimeStartFailed(
+                    f"The runtime at {endpoint.describe()} (process {endpoint.pid}) does not "
+                    f"answer; end it and try again."
+                ) from err
+            except (OSError, ProtocolError) as err:
+                writer.close()
+                raise RuntimeStartFailed(
+                    f"What listens at {endpoint.describe()} is no dgemma runtime: {err}"
+                ) from err
+            self._link = link
+            for message in early:
+                self._on_message(link, message)
+            link.reader = asyncio.create_task(self._read(link, reader))
+            return link
+
+    async def _shake_hands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
+    ) -> tuple[_Link, list[Message]]:
+        protocol = Connection(Role.PEER)
+        hello = Hello(
+            protocol=PROTOCOL_VERSION, release=self._release, token=token, peer=self._name
+        )
+        writer.write(protocol.send(hello))
+        messages: list[Message] = []
+        while not messages:
+            data = await reader.read(_READ_BYTES)
+            if not data:
+                protocol.receive_eof()
+                raise ConnectionError("it hung up during the handshake")
+            messages = protocol.receive(data)
+        first, *early = messages
+        if isinstance(first, Refused):
+            writer.close()
+            raise ProtocolMismatch(
+                f"The running runtime (dgemma {first.release}, protocol {first.protocol}, process "
+                f"{first.pid}) refused this server (dgemma {self._release}, protocol "
+                f"{PROTOCOL_VERSION}): {first.reason} Stop it with `dgemma stop` or end that "
+                f"process, and the next request starts a fitting one."
+            )
+        assert isinstance(first, Welcome), "the protocol's rules allow nothing else"
+        return _Link(writer, protocol, first), early
+
+    # -- what comes back ----------------------------------------------------------------------
+
+    async def _read(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        reason = "the runtime ended"
+        try:
+            while data := await reader.read(_READ_BYTES):
+                for message in link.protocol.receive(data):
+                    self._on_message(link, message)
+            link.protocol.receive_eof()
+        except (OSError, ProtocolError) as err:
+            reason = str(err)
+            log.warning("the connection to the runtime broke: %s", err)
+        finally:
+            if self._link is link:
+                self._link = None
+                self._on_lost()
+            with contextlib.suppress(OSError):
+                link.writer.close()
+            gone = RuntimeUnavailable(f"The connection to the runtime was lost: {reason}.")
+            for future in (*(p.answer for p in link.pending.values()), *link.statuses):
+                if not future.done():
+                    future.set_exception(gone)
+                    future.exception()  # somebody may have stopped waiting: no warning then
+
+    def _on_message(self, link: _Link, message: Message) -> None:
+        match message:
+            case Draft(id=request):
+                pending = link.pending.get(request)
+                if pending is not None and pending.on_draft and not pending.answer.done():
+                    pending.on_draft(message)
+            case Done(id=request):
+                pending = link.pending.pop(request)
+                if not pending.answer.done():
+                    pending.answer.set_result(message)
+            case Failed(id=request, code=code, message=text):
+                pending = link.pending.pop(request)
+                if not pending.answer.done():
+                    pending.answer.set_exception(DenoiseFailed(code, text))
+            case Status():
+                waiting, link.statuses[:] = list(link.statuses), []
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(message)
+                self._on_status(message)
+            case _:
+                raise AssertionError(f"{type(message).__name__} passed the protocol's rules")

@@ -1,0 +1,136 @@
+"""The one schema of settings: names, defaults, ranges and descriptions.
+
+Editors' manifests and docs/configuration.md are generated from here. ``runtime`` is the wire's own
+``RuntimeSettings``, so a runtime setting exists once for editors, for the server and as a flag.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+from dgemma_wire.errors import SettingsError
+from dgemma_wire.settings import RuntimeSettings
+
+SECTION = "dgemma"
+"""Name of the section that ``workspace/configuration`` is asked for."""
+
+IGNORED_BY_DEFAULT = (
+    "**/.env",
+    "**/.env.*",
+    "**/*.pem",
+    "**/*.key",
+    "**/*.p12",
+    "**/*.pfx",
+    "**/*.keystore",
+    "**/*.kdbx",
+    "**/id_rsa*",
+    "**/id_ed25519*",
+    "**/.netrc",
+    "**/.pgpass",
+    "**/.npmrc",
+    "**/.pypirc",
+    "**/.aws/**",
+    "**/.ssh/**",
+    "**/.gnupg/**",
+    "**/secrets/**",
+    "**/*secret*.json",
+    "**/*secret*.y*ml",
+    "**/*credential*",
+)
+
+
+class Settings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """Everything a person can set."""
+
+    mode: Annotated[
+        Literal["automatic", "manual", "off"],
+        Meta(
+            description="`automatic` offers text while you type; `manual` sends nothing to the "
+            "model until you ask; `off` answers nothing."
+        ),
+    ] = "automatic"
+    debounce_ms: Annotated[
+        int,
+        Meta(
+            description="Milliseconds the server waits after a key before it asks the model; "
+            "text you type into a suggestion is answered at once.",
+            ge=0,
+            le=5000,
+        ),
+    ] = 75
+    deadline_ms: Annotated[
+        int,
+        Meta(
+            description="Milliseconds an automatic request may take; the best whole draft by "
+            "then is used. A request you make yourself gets ten times as long.",
+            ge=50,
+            le=60000,
+        ),
+    ] = 3000
+    candidates: Annotated[
+        int,
+        Meta(
+            description="How many different candidates a request you make yourself asks for; "
+            "an automatic one asks for one.",
+            ge=1,
+            le=8,
+        ),
+    ] = 2
+    ignore: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Globs of files that are never read for a request. The default names "
+            "usual places of keys and passwords; a list of your own replaces it."
+        ),
+    ] = IGNORED_BY_DEFAULT
+    runtime_command: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Command that starts the runtime, as a list of arguments. Empty: the "
+            "server's own Python when it has torch, else `dgemma-runtime` on the PATH."
+        ),
+    ] = ()
+    runtime: Annotated[RuntimeSettings, Meta(description="Settings of the runtime process.")] = (
+        msgspec.field(default_factory=RuntimeSettings)
+    )
+
+
+def load(*layers: object) -> Settings:
+    """Return the settings of several layers, each laid over the one before.
+
+    Args:
+        layers: What an editor sent: mappings in JSON's types, or ``None`` for nothing.
+
+    Raises:
+        SettingsError: A layer has an unknown name or a wrong value; the text names its path.
+    """
+    merged: dict[str, object] = {}
+    for layer in layers:
+        if layer is None:
+            continue
+        if not isinstance(layer, dict):
+            raise SettingsError(
+                f"The settings of dgemma must be an object, and are {type(layer).__name__}."
+            )
+        merged = _merge(merged, cast("dict[str, object]", layer))
+    try:
+        return msgspec.convert(merged, type=Settings)
+    except msgspec.ValidationError as err:
+        text = str(err).replace("`$.", f"`{SECTION}.").replace("`$`", f"`{SECTION}`")
+        raise SettingsError(f"{text}. The earlier settings stay in force.") from err
+
+
+def _merge(under: dict[str, object], over: dict[str, object]) -> dict[str, object]:
+    merged = dict(under)
+    for name, value in over.items():
+        below = merged.get(name)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _merge(cast("dict[str, object]", below), cast("dict[str, object]", value))
+        if value is not None:  # editors send null for a setting that is not set
+            merged[name] = value
+    return merged

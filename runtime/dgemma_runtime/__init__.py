@@ -1,0 +1,1 @@
+"""The model process: queue, canvas, denoise loop. Only ``engine`` and ``models`` import torch."""

@@ -1,0 +1,258 @@
+"""Every message that crosses the socket, as frozen structs.
+
+One request carries the whole product: ``Denoise`` holds a text before the canvas and the canvas
+itself as segments, each either clamped (known text) or free (to be denoised). A fill at the
+cursor is ``[Free, Clamped]``; several holes are ``[Free, Clamped, Free, Clamped]``.
+
+Texts are never tokens here: only the runtime knows a tokenizer. This module knows no bytes, no
+sockets and no state; see ``connection``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from dgemma_wire.errors import FailureCode
+
+PROTOCOL_VERSION = 1
+"""Raised whenever a message changes shape; both sides refuse to talk across versions."""
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Base of all messages; the tag on the wire is the class name in lower case."""
+
+
+# -- the canvas of a request ------------------------------------------------------------------
+
+
+class Clamped(_Message, frozen=True, kw_only=True):
+    """Known text: its tokens are written back after every denoise step."""
+
+    text: str
+
+
+class Free(_Message, frozen=True, kw_only=True):
+    """A span to denoise.
+
+    Attributes:
+        tokens: Number of positions for the span; ``None`` leaves it to the model.
+        max_lines: Lines the text may take up; the span ends at the newline after the last of them.
+    """
+
+    tokens: int | None = None
+    max_lines: int | None = None
+
+
+Segment: TypeAlias = Clamped | Free
+
+
+# -- from the server (the peer) to the runtime ------------------------------------------------
+
+
+class Hello(_Message, frozen=True, kw_only=True):
+    """First message of a connection.
+
+    ``token`` is the secret of the endpoint file; ``peer`` is a name for logs and status.
+    """
+
+    protocol: int
+    release: str
+    token: str
+    peer: str = ""
+
+
+class Denoise(_Message, frozen=True, kw_only=True):
+    """Denoise the free segments of a canvas, everything else clamped.
+
+    Attributes:
+        id: Chosen by the peer, larger than every earlier id of the connection.
+        document: Opaque key; a newer request of the same peer and document supersedes this one.
+        prefix: Text before the canvas; the causal pass reads it into the prefix cache.
+        segments: The canvas, first to last; at least one is free.
+        candidates: How many different answers are wanted.
+        max_steps: Bound on denoise steps per candidate; ``None`` is the model's own.
+        deadline_ms: Milliseconds from receipt after which no further step is started.
+        seed: Seeds the request's own random stream.
+        draft_every_ms: Least time between two drafts; ``None`` asks for no drafts.
+    """
+
+    id: int
+    document: str
+    prefix: str
+    segments: tuple[Segment, ...]
+    candidates: int = 1
+    max_steps: int | None = None
+    deadline_ms: int | None = None
+    seed: int = 0
+    draft_every_ms: int | None = None
+
+
+class Cancel(_Message, frozen=True, kw_only=True):
+    """Give up request ``id``; it is answered by ``Failed(cancelled)``, or by what crossed it."""
+
+    id: int
+
+
+class GetStatus(_Message, frozen=True, kw_only=True):
+    """Ask for a ``Status`` now."""
+
+
+class Load(_Message, frozen=True, kw_only=True):
+    """Bring the model into memory ahead of the first request."""
+
+
+class Stop(_Message, frozen=True, kw_only=True):
+    """End the runtime process; running requests fail with ``shutting_down``."""
+
+
+# -- from the runtime to the peer -------------------------------------------------------------
+
+
+class ModelLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer must know to cut a context to size.
+
+    Attributes:
+        prefix_tokens: Tokens of prefix the runtime keeps; the head is dropped beyond them.
+        canvas_tokens: Positions of one canvas, spans and clamped text together.
+        span_tokens: Positions a free segment gets when it names none.
+        chars_per_token: Typical characters of source code per token.
+    """
+
+    prefix_tokens: int
+    canvas_tokens: int
+    span_tokens: int
+    chars_per_token: float
+
+
+class Welcome(_Message, frozen=True, kw_only=True):
+    """Answer to a ``Hello`` that the runtime accepts."""
+
+    protocol: int
+    release: str
+    pid: int
+    model: str
+    limits: ModelLimits
+
+
+class Refused(_Message, frozen=True, kw_only=True):
+    """Answer to a ``Hello`` that it does not; the connection closes after it."""
+
+    reason: str
+    protocol: int
+    release: str
+    pid: int
+
+
+class TokenState(StrEnum):
+    """What one position of a draft holds."""
+
+    NOISE = "noise"
+    GUESS = "guess"
+    SETTLED = "settled"
+
+
+class DraftToken(msgspec.Struct, frozen=True, array_like=True):
+    """One position of a draft: its text and whether it may still change."""
+
+    text: str
+    state: TokenState
+
+
+class Draft(_Message, frozen=True, kw_only=True):
+    """The free spans as they stand after ``step`` of at most ``max_steps`` denoise steps."""
+
+    id: int
+    candidate: int
+    step: int
+    max_steps: int
+    spans: tuple[tuple[DraftToken, ...], ...]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer.
+
+    Attributes:
+        texts: One text per free segment, in order.
+        score: Mean log-probability (nats, at most 0) of the spans' tokens when they were accepted.
+        lowest: Smallest probability of any token in the spans, 0 to 1.
+        steps: Denoise steps taken, which is also the number of canvas passes.
+        stopped: Why the loop ended: ``settled``, ``steps`` or ``deadline``.
+    """
+
+    texts: tuple[str, ...]
+    score: float
+    lowest: float
+    steps: int
+    stopped: str
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the runtime spent a request's time, in milliseconds."""
+
+    queue_ms: float
+    layout_ms: float
+    prefill_ms: float
+    step_ms: tuple[float, ...]
+    total_ms: float
+    prefix_tokens: int
+    cached_tokens: int
+
+
+class Done(_Message, frozen=True, kw_only=True):
+    """The answer to a ``Denoise``; candidates come best first."""
+
+    id: int
+    candidates: tuple[Candidate, ...]
+    timings: Timings
+
+
+class Failed(_Message, frozen=True, kw_only=True):
+    """The other answer to a ``Denoise``."""
+
+    id: int
+    code: FailureCode
+    message: str
+
+
+class RuntimeState(StrEnum):
+    """What the model is doing."""
+
+    UNLOADED = "unloaded"
+    FETCHING = "fetching"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Status(_Message, frozen=True, kw_only=True):
+    """Sent on every change of state, and in answer to ``GetStatus``.
+
+    Attributes:
+        progress: Share of the fetch or load that is done, 0 to 1; ``None`` when unknown.
+        message: One line for a person: what is happening, or what went wrong and what to do.
+        device: Where the model runs, such as ``cpu`` or ``cuda:0``.
+        device_reason: Why it runs there.
+        requests: Requests answered since the process started.
+        resident_mb: Memory held by the process, in MiB; device memory where there is a GPU.
+    """
+
+    state: RuntimeState
+    progress: float | None = None
+    message: str = ""
+    model: str = ""
+    device: str = ""
+    device_reason: str = ""
+    dtype: str = ""
+    pid: int = 0
+    peers: int = 0
+    queued: int = 0
+    requests: int = 0
+    resident_mb: int = 0
+
+
+PeerMessage: TypeAlias = Hello | Denoise | Cancel | GetStatus | Load | Stop
+RuntimeMessage: TypeAlias = Welcome | Refused | Draft | Done | Failed | Status
+Message: TypeAlias = PeerMessage | RuntimeMessage
