@@ -45,6 +45,8 @@ from dgemma_wire.settings import RuntimeSettings
 log = logging.getLogger(__name__)
 
 HANDSHAKE_S = 10.0
+RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
+"""Waits after a connection that was dropped during the handshake."""
 _READ_BYTES = 64 * 1024
 
 OnDraft = Callable[[Draft], None]
@@ -217,6 +219,21 @@ class RuntimeClient:
         async with self._connecting:  # two requests at once start one runtime
             if self._link is not None:
                 return self._link
+            found = await self._connect_and_shake(start=start)
+            if found is None:
+                return None
+            reader, link, early = found
+            self._link = link
+            for message in early:
+                self._on_message(link, message)
+            link.reader = asyncio.create_task(self._read(link, reader))
+            return link
+
+    async def _connect_and_shake(
+        self, *, start: bool
+    ) -> tuple[asyncio.StreamReader, _Link, list[Message]] | None:
+        hung_up: OSError | None = None
+        for pause_s in RETRY_PAUSES_S:
             found = await connect(self.settings, self._command, self._directory, start=start)
             if found is None:
                 return None
@@ -231,16 +248,19 @@ class RuntimeClient:
                     f"The runtime at {endpoint.describe()} (process {endpoint.pid}) does not "
                     f"answer; end it and try again."
                 ) from err
-            except (OSError, ProtocolError) as err:
+            except ProtocolError as err:
                 writer.close()
                 raise RuntimeStartFailed(
                     f"What listens at {endpoint.describe()} is no dgemma runtime: {err}"
                 ) from err
-            self._link = link
-            for message in early:
-                self._on_message(link, message)
-            link.reader = asyncio.create_task(self._read(link, reader))
-            return link
+            except OSError as err:
+                # A runtime that is just ending still takes connections, and drops them.
+                writer.close()
+                hung_up = err
+                await asyncio.sleep(pause_s)
+            else:
+                return reader, link, early
+        raise RuntimeStartFailed(f"The runtime hangs up on every connection: {hung_up}.")
 
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str

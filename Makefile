@@ -1,0 +1,50 @@
+# `make help` lists the targets. Python 3.11+, make and pip are all that must be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MODEL := $(VENV)/.model
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt generate bench clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) $(MODEL) ## Make .venv, install everything, fetch the embedded model's base weights.
+
+demo: setup ## Fill holes in examples/ with the real model and watch the canvas denoise.
+	@$(BIN)/python scripts/demo.py
+
+test: setup ## Run every test that runs on a CPU, the real model's included.
+	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q
+
+check: $(READY) ## Format, lint and type checks.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+fmt: $(READY) ## Format and fix what can be fixed.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(READY) ## Write the generated files anew (a test fails when one is stale).
+	$(BIN)/python scripts/generate.py
+
+bench: setup ## Measure latency on the examples; see benchmarks/README.md for real rows.
+	$(BIN)/python benchmarks/latency.py
+
+clean: ## Remove what set-up made in this folder; fetched weights stay in the user's cache.
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once; one to three minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit("dgemma needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(MODEL): $(READY) runtime/dgemma_runtime/embedded/model.json
+	@$(BIN)/dgemma-runtime --fetch
+	@touch $@

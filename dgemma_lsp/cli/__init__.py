@@ -1,0 +1,1 @@
+"""The commands ``dgemma`` and ``dgemma-lsp``."""

@@ -1,0 +1,1 @@
+"""One module per LSP request: take apart, call the core, convert the answer."""

@@ -1,0 +1,54 @@
+"""What all tests share: private runtime directories, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
+"""Set by ``make test``: what is missing fails there instead of being skipped."""
+
+sys.path.insert(0, str(ROOT / "tests"))  # tests/support is imported as ``support``
+
+
+def _missing(mark: str) -> str | None:
+    if mark in ("torch", "model") and importlib.util.find_spec("torch") is None:
+        return "torch is not installed: pip install -e '.[dev]'"
+    if mark == "model":
+        from dgemma_runtime.embedded.base import base_path
+
+        if not base_path().exists():
+            return "the embedded model's base is not fetched: dgemma-runtime --fetch"
+    if mark == "gpu":
+        if importlib.util.find_spec("torch") is None:
+            return "torch is not installed"
+        import torch
+
+        if not torch.cuda.is_available():
+            return "there is no CUDA device"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in ("torch", "model", "gpu"):
+        if item.get_closest_marker(mark) and (why := _missing(mark)):
+            if REQUIRE_ALL and mark != "gpu":
+                pytest.fail(why)
+            pytest.skip(why)
+
+
+@pytest.fixture
+def run_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of the test's own, with a path short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="dg-"))
+    monkeypatch.setenv("DGEMMA_RUNTIME_DIR", str(path))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
