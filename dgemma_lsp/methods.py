@@ -17,7 +17,7 @@ FILL = "dgemma/fill"
 PREVIEW = "dgemma/preview"
 """Notification to the client: the canvas of a running fill as it stands."""
 STATUS = "dgemma/status"
-"""Request: what the server and its runtime are doing. Notification: that it changed."""
+"""Request: what the server and its runtime are doing, and why it was silent."""
 STOP_RUNTIME = "dgemma/stopRuntime"
 """Request: end the runtime process; the next fill starts another."""
 
@@ -124,7 +124,7 @@ class FillResult(_Shape, frozen=True, kw_only=True):
 
 
 class StatusResult(_Shape, frozen=True, kw_only=True):
-    """Result of ``dgemma/status``, and parameters of the notification of that name."""
+    """Result of ``dgemma/status``."""
 
     release: str
     mode: str

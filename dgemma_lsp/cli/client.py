@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,31 +34,38 @@ class EditorClient:
     """One running ``dgemma-lsp`` and the requests this project makes of it."""
 
     def __init__(self, on_progress: OnProgress) -> None:
-        self._client = LanguageClient(RawProtocol, converter)
+        self._client = LanguageClient(
+            "dgemma command line", release(), RawProtocol, converter_factory=converter
+        )
         self._previews: dict[str | int, OnPreview] = {}
         self._settings: dict[str, object] = {}
         self._progress_title = ""
         self._on_progress = on_progress
         self.messages: list[str] = []
         """What the server wanted to tell the person."""
-        feature = self._client.feature
-        feature(methods.PREVIEW)(self._on_preview)
-        feature(types.WORKSPACE_CONFIGURATION)(self._on_configuration)
-        feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(self._on_progress_create)
-        feature(types.PROGRESS)(self._on_work_done)
-        feature(types.WINDOW_SHOW_MESSAGE)(self._on_show_message)
-        feature(types.WINDOW_LOG_MESSAGE)(self._on_ignored)
-        feature(methods.STATUS)(self._on_ignored)
+        handlers: dict[str, Callable[[Any], Any]] = {
+            methods.PREVIEW: self._on_preview,
+            types.WORKSPACE_CONFIGURATION: self._on_configuration,
+            types.WINDOW_WORK_DONE_PROGRESS_CREATE: self._on_ignored,
+            types.PROGRESS: self._on_work_done,
+            types.WINDOW_SHOW_MESSAGE: self._on_show_message,
+            types.WINDOW_LOG_MESSAGE: self._on_ignored,
+        }
+        for method, handler in handlers.items():
+            # pygls marks the function it is given, and a bound method takes no marks.
+            self._client.feature(method)(partial(handler))
 
     async def start(self, settings: dict[str, object], flags: list[str]) -> None:
         """Start the server and shake hands."""
         self._settings = settings
-        await self._client.start_io(sys.executable, "-m", "dgemma_lsp", *flags)
+        await self._client.start_io(  # pyright: ignore[reportUnknownMemberType] - untyped upstream
+            sys.executable, "-m", "dgemma_lsp", *flags
+        )
         await self._until_dead(
             self._client.initialize_async(
                 types.InitializeParams(
                     process_id=None,
-                    client_info=types.ClientInfo(name="dgemma command line", version=release()),
+                    client_info=types.ClientInfo(name=self._client.name, version=release()),
                     capabilities=types.ClientCapabilities(
                         general=types.GeneralClientCapabilities(
                             # Columns on the command line count characters: so do these.
@@ -135,9 +143,6 @@ class EditorClient:
     def _on_configuration(self, params: types.ConfigurationParams) -> list[Any]:
         return [self._settings for _ in params.items]
 
-    def _on_progress_create(self, params: types.WorkDoneProgressCreateParams) -> None:
-        pass
-
     def _on_work_done(self, params: types.ProgressParams) -> None:
         value = cast("dict[str, Any]", params.value)
         self._progress_title = value.get("title") or self._progress_title
@@ -157,7 +162,7 @@ class EditorClient:
 @contextlib.asynccontextmanager
 async def editor(
     settings: dict[str, object], flags: list[str], on_progress: OnProgress
-) -> AsyncIterator[EditorClient]:
+) -> AsyncGenerator[EditorClient]:
     """Run a language server for the length of a ``with`` block."""
     client = EditorClient(on_progress)
     await client.start(settings, flags)

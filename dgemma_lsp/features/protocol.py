@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from cattrs import Converter
@@ -49,23 +49,23 @@ class RawResponse:
 
 
 class Raw:
-    """Stands for whichever of the first two a message of ours turns out to be."""
+    """Makes one of the first two, as the members say; pygls asks for one type by the method."""
+
+    def __new__(cls, **members: Any) -> Any:
+        """Return a request when there is an id, else a notification."""
+        return RawRequest(**members) if "id" in members else RawNotification(**members)
 
 
 def converter() -> Converter:
     """Return pygls's converter, taught to leave our own messages as they are."""
     made = default_converter()
-    made.register_structure_hook(Raw, _request_or_notification)
-    made.register_structure_hook(RawResponse, _response)
+    made.register_structure_hook(Raw, _members)
+    made.register_structure_hook(RawResponse, _members)
     return made
 
 
-def _request_or_notification(value: dict[str, Any], _: type[Raw]) -> Any:
-    return RawRequest(**value) if "id" in value else RawNotification(**value)
-
-
-def _response(value: dict[str, Any], _: type[RawResponse]) -> RawResponse:
-    return RawResponse(**value)
+def _members(value: dict[str, Any], shape: type[Any]) -> Any:
+    return shape(**value)
 
 
 class RawProtocol(LanguageServerProtocol):
@@ -101,6 +101,7 @@ class ServerProtocol(RawProtocol):
         yield from self._to_feature(types.TEXT_DOCUMENT_DID_CLOSE, params)
 
     def _to_feature(self, method: str, params: object) -> _Steps:
-        handler = self.fm.features.get(method)
+        features = cast("dict[str, Any]", self.fm.features)  # pyright: ignore[reportUnknownMemberType] - untyped upstream
+        handler = features.get(method)
         if handler is not None:
             yield handler, (params,), None

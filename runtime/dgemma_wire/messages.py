@@ -21,8 +21,14 @@ PROTOCOL_VERSION = 1
 """Raised whenever a message changes shape; both sides refuse to talk across versions."""
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
-    """Base of all messages; the tag on the wire is the class name in lower case."""
+class _Message(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag=str.lower
+):
+    """Base of all messages.
+
+    On the wire keys are camelCase, as in the JSON that part of this becomes, and the tag is the
+    class name in lower case.
+    """
 
 
 # -- the canvas of a request ------------------------------------------------------------------
@@ -111,7 +117,7 @@ class Stop(_Message, frozen=True, kw_only=True):
 # -- from the runtime to the peer -------------------------------------------------------------
 
 
-class ModelLimits(msgspec.Struct, frozen=True, kw_only=True):
+class ModelLimits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a peer must know to cut a context to size.
 
     Attributes:
@@ -171,7 +177,7 @@ class Draft(_Message, frozen=True, kw_only=True):
     spans: tuple[tuple[DraftToken, ...], ...]
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One answer.
 
     Attributes:
@@ -189,7 +195,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str
 
 
-class Timings(msgspec.Struct, frozen=True, kw_only=True):
+class Timings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the runtime spent a request's time, in milliseconds."""
 
     queue_ms: float

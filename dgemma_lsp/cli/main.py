@@ -1,0 +1,112 @@
+"""The command ``dgemma``: one entry point, one subcommand per thing a person does by hand."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+
+from dgemma_lsp.cli import lsp
+from dgemma_wire.errors import DgemmaError
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    from dgemma_lsp.cli import doctor, fill  # their imports cost; --version needs none
+
+    made = argparse.ArgumentParser(
+        prog="dgemma",
+        description="Fill holes in source code with a local text-diffusion model. Editors use "
+        "`dgemma lsp`; the other commands are for terminals.",
+        epilog="Exit status: 0 done, 1 nothing to show or something is wrong, 2 wrong usage.",
+    )
+    made.add_argument("--version", action="version", version=f"dgemma {lsp.release()}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    one = commands.add_parser(
+        "fill",
+        help="fill one hole and show the text",
+        description="Fill the hole at a place of a file. Prints the text to insert, unless a "
+        "flag asks for another form. Nothing is written without --write.",
+    )
+    fill.add_arguments(one)
+    one.set_defaults(run=fill.run)
+
+    one = commands.add_parser(
+        "lsp",
+        help="run the language server over stdio",
+        description="Run the language server over stdio, as dgemma-lsp does for editors.",
+    )
+    lsp.add_arguments(one)
+    one.set_defaults(run=lsp.run)
+
+    one = commands.add_parser(
+        "serve",
+        help="run the model process in the foreground",
+        description="Run dgemma-runtime in the foreground; flags after -- are its own, see "
+        "dgemma-runtime --help.",
+    )
+    one.add_argument("flags", nargs="*", metavar="-- FLAGS", help="Flags of dgemma-runtime.")
+    one.set_defaults(run=serve)
+
+    one = commands.add_parser(
+        "stop",
+        help="end the model process and free its memory",
+        description="End the running model process; the next request starts another.",
+    )
+    fill.add_runtime_options(one)
+    one.set_defaults(run=stop)
+
+    one = commands.add_parser(
+        "doctor",
+        help="say what is installed, where the model runs and why",
+        description="Check the installation: versions, grammars, device, model files, runtime.",
+    )
+    doctor.add_arguments(one)
+    one.set_defaults(run=doctor.run)
+    return made
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the runtime in the foreground."""
+    from dgemma_lsp.runtime_client.process import find_command
+
+    try:
+        return subprocess.call([*find_command(()), "--foreground", *arguments.flags])
+    except KeyboardInterrupt:
+        return 0
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """End the running runtime."""
+    from dgemma_lsp.cli.fill import settings_of
+    from dgemma_lsp.runtime_client.client import RuntimeClient
+    from dgemma_lsp.settings import load
+    from dgemma_wire import endpoint
+
+    async def ended() -> bool:
+        settings = load(settings_of(arguments))
+        directory = endpoint.runtime_directory()
+        return await RuntimeClient(
+            settings.runtime, (), directory, lsp.release(), "dgemma stop"
+        ).stop_runtime()
+
+    print("The runtime has ended." if asyncio.run(ended()) else "No runtime was running.")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = parser().parse_args(argv)
+    run: Run = arguments.run
+    try:
+        return run(arguments)
+    except DgemmaError as err:
+        print(f"dgemma: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,105 @@
+"""Between LSP's types and ours: positions to offsets, candidates to items. The only place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lsprotocol import types
+
+from dgemma_lsp import methods
+from dgemma_lsp.documents import Change, Position
+from dgemma_lsp.infill.types import Candidate, Snapshot
+from dgemma_lsp.pipeline import Outcome
+from dgemma_lsp.syntax.lines import Encoding
+
+
+def to_offset(snapshot: Snapshot, line: int, character: int, encoding: Encoding) -> int:
+    """Return the offset of a position; one out of range is clamped, as LSP says."""
+    return snapshot.parsed.offset_at(line, character, encoding)
+
+
+def to_changes(
+    changes: Iterable[types.TextDocumentContentChangeEvent],
+) -> list[Change]:
+    """Return the changes of a ``didChange``."""
+    made: list[Change] = []
+    for change in changes:
+        if isinstance(change, types.TextDocumentContentChangePartial):
+            start, end = change.range.start, change.range.end
+            made.append(
+                Change(
+                    change.text,
+                    Position(start.line, start.character),
+                    Position(end.line, end.character),
+                )
+            )
+        else:
+            made.append(Change(change.text))
+    return made
+
+
+def to_items(
+    candidates: Iterable[Candidate], position: types.Position, uri: str, version: int
+) -> list[types.InlineCompletionItem]:
+    """Return candidates as items that every client understands in the same way.
+
+    The range is explicit and empty, since clients disagree on what is replaced without one; the
+    text is a plain string, since one client expands a snippet without using its range; the
+    command is the only sign of acceptance that clients give.
+    """
+    here = types.Range(start=position, end=position)
+    return [
+        types.InlineCompletionItem(
+            insert_text=candidate.text,
+            range=here,
+            command=types.Command(
+                title="Accepted",
+                command=methods.ACCEPTED,
+                arguments=[{"uri": uri, "version": version, "characters": len(candidate.text)}],
+            ),
+        )
+        for candidate in candidates
+    ]
+
+
+def to_fill_result(outcome: Outcome, version: int | None) -> methods.FillResult:
+    """Return an outcome as the result of ``dgemma/fill``."""
+    shown = outcome.shown
+    reason = outcome.declined or outcome.silence
+    times = outcome.times
+    return methods.FillResult(
+        text=shown[0].text if shown else None,
+        reason=None if reason is None else str(reason),
+        message=outcome.message,
+        version=version,
+        kind=None if outcome.hole is None else str(outcome.hole.kind),
+        candidates=tuple(_candidate(each) for each in outcome.candidates),
+        timings=methods.Phases(
+            capture_ms=times.capture_ms,
+            wire_ms=times.wire_ms,
+            validate_ms=times.validate_ms,
+            total_ms=times.total_ms,
+            cached=False,
+            runtime=times.runtime,
+        ),
+        model=outcome.model,
+    )
+
+
+def _candidate(candidate: Candidate) -> methods.CandidateResult:
+    verdict = candidate.verdict
+    return methods.CandidateResult(
+        text=candidate.text,
+        score=candidate.score,
+        lowest=candidate.lowest,
+        steps=candidate.steps,
+        stopped=candidate.stopped,
+        verdict=methods.VerdictResult(
+            accepted=verdict.accepted,
+            reason=None if verdict.reason is None else str(verdict.reason),
+            parser=verdict.parser,
+            errors_before=verdict.errors_before,
+            errors_after=verdict.errors_after,
+            trimmed=verdict.trimmed,
+        ),
+    )

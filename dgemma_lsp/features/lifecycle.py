@@ -1,0 +1,87 @@
+"""``initialize``, ``initialized`` and the settings that come with and after them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.lsp.server import LanguageServer
+
+from dgemma_lsp.session import Session
+from dgemma_lsp.settings import SECTION
+from dgemma_lsp.syntax.lines import Encoding
+from dgemma_wire.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+# Layers are laid over each other in the order of their names.
+_FROM_START = "1 initializationOptions"
+_FROM_EDITOR = "2 configuration"
+
+
+def initialize(session: Session, params: types.InitializeParams) -> None:
+    """Take the settings an editor starts the server with."""
+    info = params.client_info
+    log.info("client: %s %s", info.name if info else "unnamed", (info and info.version) or "")
+    apply(session, _FROM_START, params.initialization_options)
+
+
+async def initialized(session: Session, server: LanguageServer) -> None:
+    """Pull the settings, and ask to be told of changes."""
+    session.encoding = Encoding(str(server.server_capabilities.position_encoding or "utf-16"))
+    workspace = server.client_capabilities.workspace
+    changes = workspace and workspace.did_change_configuration
+    if changes and changes.dynamic_registration:
+        try:
+            await server.client_register_capability_async(
+                types.RegistrationParams(
+                    [
+                        types.Registration(
+                            id="dgemma-configuration",
+                            method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
+                            register_options=types.DidChangeConfigurationRegistrationOptions(
+                                section=SECTION
+                            ),
+                        )
+                    ]
+                )
+            )
+        except JsonRpcException as err:
+            log.info("the client registers no configuration changes: %s", err)
+    await pull(session, server)
+
+
+async def did_change_configuration(
+    session: Session, server: LanguageServer, params: types.DidChangeConfigurationParams
+) -> None:
+    """Take changed settings: pulled where the client can be asked, else as they were sent."""
+    if not await pull(session, server):
+        sent: Any = params.settings
+        if isinstance(sent, dict):
+            apply(session, _FROM_EDITOR, cast("dict[str, Any]", sent).get(SECTION))
+
+
+async def pull(session: Session, server: LanguageServer) -> bool:
+    """Ask the client for our section; returns whether it could be asked."""
+    workspace = server.client_capabilities.workspace
+    if workspace is None or not workspace.configuration:
+        return False
+    try:
+        answers = await server.workspace_configuration_async(
+            types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
+        )
+    except JsonRpcException as err:
+        log.warning("the client did not answer workspace/configuration: %s", err)
+        return True
+    apply(session, _FROM_EDITOR, answers[0] if answers else None)
+    return True
+
+
+def apply(session: Session, layer: str, values: object) -> None:
+    """Put settings into force; bad ones are told once and leave the earlier ones."""
+    try:
+        session.configure(layer, values)
+    except SettingsError as err:
+        session.tell_problem(str(err))

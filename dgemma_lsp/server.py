@@ -1,0 +1,112 @@
+"""The language server: which feature answers which message. Nothing else lives here."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+from pygls.lsp.server import LanguageServer
+
+from dgemma_lsp import methods
+from dgemma_lsp.features import documents, fill, inline_completion, lifecycle, status
+from dgemma_lsp.features.progress import LoadingProgress
+from dgemma_lsp.features.protocol import ServerProtocol, converter
+from dgemma_lsp.session import Session
+from dgemma_wire.errors import DgemmaError
+
+log = logging.getLogger(__name__)
+
+
+class DgemmaServer(LanguageServer):
+    """pygls's server, which reports faults to the log and not into the person's way."""
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Log a fault by its kind alone: its text may quote a document."""
+        log.error("%s in %s", type(error).__name__, getattr(source, "__name__", source))
+
+
+def create_server(release: str) -> DgemmaServer:
+    """Return a server with every feature registered."""
+    server = DgemmaServer(
+        "dgemma", release, protocol_cls=ServerProtocol, converter_factory=converter
+    )
+    progress = LoadingProgress(server)
+
+    def on_problem(text: str) -> None:
+        server.window_show_message(
+            types.ShowMessageParams(types.MessageType.Warning, f"dgemma: {text}")
+        )
+
+    session = Session(release, progress.on_status, on_problem)
+    _register_lsp(server, session)
+    _register_ours(server, session)
+    return server
+
+
+def _register_lsp(server: DgemmaServer, session: Session) -> None:
+    @server.feature(types.INITIALIZE)
+    def _(params: types.InitializeParams) -> None:
+        lifecycle.initialize(session, params)
+
+    @server.feature(types.INITIALIZED)
+    async def _(_: types.InitializedParams) -> None:
+        await lifecycle.initialized(session, server)
+
+    @server.feature(types.SHUTDOWN)
+    async def _(_: None) -> None:
+        await session.close()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def _(params: types.DidChangeConfigurationParams) -> None:
+        await lifecycle.did_change_configuration(session, server, params)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def _(params: types.DidOpenTextDocumentParams) -> None:
+        documents.did_open(session, params)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def _(params: types.DidChangeTextDocumentParams) -> None:
+        documents.did_change(session, params)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def _(params: types.DidCloseTextDocumentParams) -> None:
+        documents.did_close(session, params)
+
+    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
+    async def _(params: types.InlineCompletionParams) -> types.InlineCompletionList:
+        return await inline_completion.inline_completion(session, params)
+
+    @server.command(methods.ACCEPTED)
+    def _(*_: Any) -> None:
+        session.tally.accepted += 1
+
+    @server.command(methods.RESTART_RUNTIME)
+    async def _(*_: Any) -> bool:
+        return await status.stop_runtime(session)
+
+
+def _register_ours(server: DgemmaServer, session: Session) -> None:
+    def preview(params: methods.PreviewParams) -> None:
+        server.protocol.notify(methods.PREVIEW, msgspec.to_builtins(params))
+
+    @server.feature(methods.FILL)
+    async def _(params: Any) -> Any:
+        try:
+            asked = msgspec.convert(params, type=methods.FillParams)
+        except msgspec.ValidationError as err:
+            raise JsonRpcInvalidParams(f"{methods.FILL}: {err}") from err
+        return msgspec.to_builtins(await fill.fill(session, asked, preview))
+
+    @server.feature(methods.STATUS)
+    async def _(_: Any) -> Any:
+        return msgspec.to_builtins(await status.status(session))
+
+    @server.feature(methods.STOP_RUNTIME)
+    async def _(_: Any) -> Any:
+        try:
+            return {"stopped": await status.stop_runtime(session)}
+        except DgemmaError as err:
+            return {"stopped": False, "message": str(err)}

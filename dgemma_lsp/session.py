@@ -1,0 +1,212 @@
+"""What one language server knows: settings, documents, the runtime, and what is under way.
+
+Features call it; it calls nothing of LSP but what it is given to tell the editor with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dgemma_lsp.documents import DocumentStore
+from dgemma_lsp.ignored import is_ignored
+from dgemma_lsp.infill.reuse import CandidateCache
+from dgemma_lsp.infill.types import DeclineReason
+from dgemma_lsp.pipeline import Outcome, Silence
+from dgemma_lsp.runtime_client.client import RuntimeClient
+from dgemma_lsp.settings import Settings, load
+from dgemma_lsp.syntax.lines import Encoding
+from dgemma_wire import endpoint
+from dgemma_wire.messages import Status
+
+log = logging.getLogger(__name__)
+
+
+class Superseded(Exception):
+    """A newer request of the same document took this one's place."""
+
+
+@dataclass
+class Tally:
+    """Counts for the status: why there was silence, and what came of the rest."""
+
+    declined: Counter[str] = field(default_factory=Counter[str])
+    rejected: Counter[str] = field(default_factory=Counter[str])
+    silent: Counter[str] = field(default_factory=Counter[str])
+    shown: int = 0
+    accepted: int = 0
+    last_total_ms: float | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one fill."""
+        if outcome.declined is not None:
+            self.declined[outcome.declined] += 1
+        if outcome.silence is not None:
+            self.silent[outcome.silence] += 1
+        else:
+            self.last_total_ms = outcome.times.total_ms
+        self.rejected.update(
+            str(c.verdict.reason) for c in outcome.candidates if not c.verdict.accepted
+        )
+
+
+class Session:
+    """The state of one server.
+
+    Args:
+        release: This distribution's version.
+        on_status: Called with every status that the runtime sends.
+        on_problem: Called once for each different thing that is wrong, with its text.
+    """
+
+    def __init__(
+        self,
+        release: str,
+        on_status: Callable[[Status], None],
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self.release = release
+        self.settings = Settings()
+        self.encoding = Encoding.UTF16
+        self.documents = DocumentStore()
+        self.cache = CandidateCache()
+        self.tally = Tally()
+        self.problem: str | None = None
+        self.runtime_status: Status | None = None
+        self._layers: dict[str, object] = {}
+        self._client: RuntimeClient | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[str, asyncio.Task[Any]] = {}
+        self._on_status = on_status
+        self._on_problem = on_problem
+        self._told: set[str] = set()
+        self._salt = secrets.token_bytes(16)
+
+    # -- settings -------------------------------------------------------------------------------
+
+    def configure(self, layer: str, values: object) -> None:
+        """Lay the settings an editor sent over the others; the earlier ones stay when they are bad.
+
+        Raises:
+            SettingsError: They are bad; the text names the place.
+        """
+        layers = {**self._layers, layer: values}
+        settings = load(*(layers[name] for name in sorted(layers)))
+        self._layers = layers
+        changed = (settings.runtime, settings.runtime_command) != (
+            self.settings.runtime,
+            self.settings.runtime_command,
+        )
+        self.settings = settings
+        if changed and self._client is not None:
+            self._let_go(self._client)
+            self._client = None
+            self.runtime_status = None
+
+    def _let_go(self, client: RuntimeClient) -> None:
+        task = asyncio.create_task(client.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    # -- runtime --------------------------------------------------------------------------------
+
+    def client(self) -> RuntimeClient:
+        """Return the client of the runtime that the settings name; connects when first used.
+
+        Raises:
+            AddressError: The runtime directory cannot be used.
+        """
+        if self._client is None:
+            self._client = RuntimeClient(
+                self.settings.runtime,
+                self.settings.runtime_command,
+                endpoint.runtime_directory(),
+                self.release,
+                name=f"dgemma-lsp {Path.cwd().name}",
+                on_status=self._take_status,
+                on_lost=self._take_loss,
+            )
+        return self._client
+
+    @property
+    def connected(self) -> bool:
+        """Whether a runtime is at the other end now."""
+        return self._client is not None and self._client.connected
+
+    def _take_status(self, status: Status) -> None:
+        self.runtime_status = status
+        self._on_status(status)
+
+    def _take_loss(self) -> None:
+        self.runtime_status = None
+
+    async def close(self) -> None:
+        """Cancel what is under way and hang up; the runtime goes on for other editors."""
+        for task in self._in_flight.values():
+            task.cancel()
+        if self._client is not None:
+            await self._client.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def decline(self, uri: str, *, invoked: bool) -> DeclineReason | None:
+        """Return why the settings forbid a request, or ``None`` when they do not."""
+        if self.settings.mode == "off":
+            return DeclineReason.OFF
+        if self.settings.mode == "manual" and not invoked:
+            return DeclineReason.MANUAL_ONLY
+        if is_ignored(uri, self.settings.ignore):
+            return DeclineReason.IGNORED_FILE
+        if uri not in self.documents:
+            return DeclineReason.UNKNOWN_DOCUMENT
+        return None
+
+    async def newest(self, uri: str, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Run a document's fill, ending the one that runs for it already.
+
+        Raises:
+            Superseded: A newer fill of the document ended this one.
+        """
+        older = self._in_flight.get(uri)
+        if older is not None:
+            older.cancel()
+        task = asyncio.ensure_future(work)
+        self._in_flight[uri] = task
+        try:
+            outcome = await task
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():  # the client gave this request up itself
+                task.cancel()
+                raise
+            raise Superseded from None
+        finally:
+            if self._in_flight.get(uri) is task:
+                del self._in_flight[uri]
+        self.tally.add(outcome)
+        if outcome.silence == Silence.NO_RUNTIME or outcome.silence == "model_unavailable":
+            self.tell_problem(outcome.message or "")
+        elif outcome.silence is None:
+            self.problem = None
+        return outcome
+
+    def tell_problem(self, text: str) -> None:
+        """Keep a problem for the status, and tell the person of it once."""
+        self.problem = text
+        log.warning("%s", text)
+        if text not in self._told:
+            self._told.add(text)
+            self._on_problem(text)
+
+    def document_key(self, uri: str) -> str:
+        """Return what the runtime knows a document by: no path leaves the server."""
+        return hashlib.blake2s(uri.encode(), key=self._salt, digest_size=8).hexdigest()
