@@ -6,6 +6,7 @@ Features call it; it calls nothing of LSP but what it is given to tell the edito
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
@@ -27,6 +28,10 @@ from dgemma_wire import endpoint
 from dgemma_wire.messages import Status
 
 log = logging.getLogger(__name__)
+
+
+CONFIGURED_S = 5.0
+"""How long requests are held for a client that was asked for its settings and does not answer."""
 
 
 class Superseded(Exception):
@@ -80,6 +85,8 @@ class Session:
         self.tally = Tally()
         self.problem: str | None = None
         self.runtime_status: Status | None = None
+        self.configured = asyncio.Event()
+        """Set once the client has had its chance to send settings."""
         self._layers: dict[str, object] = {}
         self._client: RuntimeClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -155,6 +162,11 @@ class Session:
             await self._client.close()
         if self._closing:
             await asyncio.wait(self._closing)
+
+    async def until_configured(self) -> None:
+        """Wait for the client's settings, which may forbid what is about to be done."""
+        with contextlib.suppress(TimeoutError):  # a client that never answers has none
+            await asyncio.wait_for(self.configured.wait(), CONFIGURED_S)
 
     # -- requests -------------------------------------------------------------------------------
 

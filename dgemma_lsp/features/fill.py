@@ -21,6 +21,7 @@ async def fill(
 ) -> methods.FillResult:
     """Answer one request; asked for by name, so neither debounce nor ``manual`` mode hold it."""
     uri = params.text_document.uri
+    await session.until_configured()
     snapshot = session.documents.snapshot(uri)
     declined = session.decline(uri, invoked=True)
     if snapshot is None or declined is not None:

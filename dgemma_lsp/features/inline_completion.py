@@ -28,6 +28,7 @@ async def inline_completion(
     uri, position = params.text_document.uri, params.position
     invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
     nothing = types.InlineCompletionList(items=[])
+    await session.until_configured()
     declined = session.decline(uri, invoked=invoked)
     if declined is None and params.context.selected_completion_info is not None:
         declined = DeclineReason.SELECTED_COMPLETION

@@ -50,7 +50,10 @@ async def initialized(session: Session, server: LanguageServer) -> None:
             )
         except JsonRpcException as err:
             log.info("the client registers no configuration changes: %s", err)
-    await pull(session, server)
+    try:
+        await pull(session, server)
+    finally:
+        session.configured.set()
 
 
 async def did_change_configuration(

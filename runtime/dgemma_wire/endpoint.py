@@ -19,6 +19,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -71,10 +72,15 @@ def runtime_directory(environ: dict[str, str] | None = None) -> Path:
         AddressError: It cannot be made, or belongs to or can be read by somebody else.
     """
     named = (os.environ if environ is None else environ).get(DIRECTORY_VARIABLE)
-    path = Path(named) if named else platformdirs.user_runtime_path("dgemma", appauthor=False)
+    with warnings.catch_warnings():
+        # Without XDG_RUNTIME_DIR platformdirs warns and takes a folder under /tmp, which the
+        # checks below make safe to use.
+        warnings.simplefilter("ignore")
+        path = Path(named) if named else platformdirs.user_runtime_path("dgemma", appauthor=False)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = path.lstat()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        info, above = path.lstat(), path.parent.stat()
     except OSError as err:
         raise AddressError(
             f"The runtime directory {path} cannot be used: {err.strerror or err}. "
@@ -85,6 +91,12 @@ def runtime_directory(environ: dict[str, str] | None = None) -> Path:
     if sys.platform != "win32":
         if info.st_uid != os.getuid():
             raise AddressError(f"The runtime directory {path} belongs to another user.")
+        shared = above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX
+        if shared or above.st_uid not in (0, os.getuid()):
+            raise AddressError(
+                f"Other users could replace {path}: {path.parent} is not this user's alone. "
+                f"Set {DIRECTORY_VARIABLE} to a folder of your own."
+            )
         if stat.S_IMODE(info.st_mode) & 0o077:
             path.chmod(0o700)
     return path

@@ -60,6 +60,17 @@ def test_the_endpoint_file_is_private_and_whole(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["m.json"]
 
 
+@posix
+def test_a_folder_that_others_can_write_above_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    where = {endpoint.DIRECTORY_VARIABLE: str(tmp_path / "shared" / "run")}
+    with pytest.raises(AddressError, match="Other users could replace"):
+        endpoint.runtime_directory(where)
+    (tmp_path / "shared").chmod(0o1777)  # as /tmp is
+    assert mode(endpoint.runtime_directory(where)) == 0o700
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"token": 5}', b"\xff\xfe", b'{"pid":1}'])
 def test_a_torn_endpoint_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.json").write_bytes(content)
