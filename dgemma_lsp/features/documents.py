@@ -11,7 +11,9 @@ from dgemma_lsp.session import Session
 def did_open(session: Session, params: types.DidOpenTextDocumentParams) -> None:
     """Take in a document."""
     item = params.text_document
-    session.documents.open(item.uri, item.language_id, item.version, item.text)
+    document = session.documents.open(item.uri, item.language_id, item.version, item.text)
+    # The first parse of a long file takes longer than any later one; no request waits for it here.
+    _ = document.parsed.tree
 
 
 def did_change(session: Session, params: types.DidChangeTextDocumentParams) -> None:

@@ -1,0 +1,50 @@
+"""A hole and its context as a canvas: known text and spans in their order.
+
+Plain values that mirror what goes over the wire; the runtime client turns them into messages. The
+shape allows several holes, of which a completion at the cursor uses one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dgemma_lsp.infill.trigger import max_lines
+from dgemma_lsp.infill.types import Context, Hole
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Text that is clamped."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Positions to denoise.
+
+    ``tokens`` is their number, ``None`` leaving it to the model; ``max_lines`` bounds the text.
+    """
+
+    max_lines: int | None = None
+    tokens: int | None = None
+
+
+Piece: TypeAlias = Known | Span
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The text before the canvas, and the canvas itself."""
+
+    prefix: str
+    pieces: tuple[Piece, ...]
+
+
+def lay_out(hole: Hole, context: Context) -> Canvas:
+    """The canvas of one hole: a span, and the suffix clamped after it."""
+    span = Span(max_lines(hole.kind))
+    if not context.suffix:
+        return Canvas(context.prefix, (span,))
+    return Canvas(context.prefix, (span, Known(context.suffix)))

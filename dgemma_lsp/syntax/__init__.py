@@ -1,0 +1,1 @@
+"""Texts and their syntax trees; knows no protocol and no model."""
