@@ -43,6 +43,7 @@ class Hole:
     about: str
 
     def target(self) -> Target:
+        """Return the file and the place in it."""
         path = EXAMPLES / self.file
         whole = read_target(f"{path}:{self.line}:1")
         text = whole.place.text.splitlines()[self.line - 1]
@@ -105,6 +106,7 @@ async def demo(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plain", action="store_true", help="No live drawing, no colour.")
     add_options(parser)

@@ -34,7 +34,7 @@ class EditorClient:
     """One running ``dgemma-lsp`` and the requests this project makes of it."""
 
     def __init__(self, on_progress: OnProgress) -> None:
-        self._client = LanguageClient(
+        self.language_client = LanguageClient(
             "dgemma command line", release(), RawProtocol, converter_factory=converter
         )
         self._previews: dict[str | int, OnPreview] = {}
@@ -53,19 +53,19 @@ class EditorClient:
         }
         for method, handler in handlers.items():
             # pygls marks the function it is given, and a bound method takes no marks.
-            self._client.feature(method)(partial(handler))
+            self.language_client.feature(method)(partial(handler))
 
     async def start(self, settings: dict[str, object], flags: list[str]) -> None:
         """Start the server and shake hands."""
         self._settings = settings
-        await self._client.start_io(  # pyright: ignore[reportUnknownMemberType] - untyped upstream
+        await self.language_client.start_io(  # pyright: ignore[reportUnknownMemberType] - untyped upstream
             sys.executable, "-m", "dgemma_lsp", *flags
         )
         await self._until_dead(
-            self._client.initialize_async(
+            self.language_client.initialize_async(
                 types.InitializeParams(
                     process_id=None,
-                    client_info=types.ClientInfo(name=self._client.name, version=release()),
+                    client_info=types.ClientInfo(name=self.language_client.name, version=release()),
                     capabilities=types.ClientCapabilities(
                         general=types.GeneralClientCapabilities(
                             # Columns on the command line count characters: so do these.
@@ -78,24 +78,28 @@ class EditorClient:
                 )
             )
         )
-        self._client.initialized(types.InitializedParams())
+        self.language_client.initialized(types.InitializedParams())
 
     async def stop(self) -> None:
         """End the server; the runtime goes on."""
         with contextlib.suppress(Exception):  # it may be gone already: this is clean-up
-            await asyncio.wait_for(self._client.shutdown_async(None), 5)
-            self._client.exit(None)
-        await self._client.stop()
+            await asyncio.wait_for(self.language_client.shutdown_async(None), 5)
+            self.language_client.exit(None)
+        await self.language_client.stop()
 
     def open(self, path: Path, text: str, language: str) -> str:
         """Open a document; returns its URI."""
         uri = path.resolve().as_uri()
-        self._client.text_document_did_open(
+        self.language_client.text_document_did_open(
             types.DidOpenTextDocumentParams(
                 types.TextDocumentItem(uri=uri, language_id=language, version=1, text=text)
             )
         )
         return uri
+
+    def listen(self, token: str | int, on_preview: OnPreview) -> None:
+        """Call a function with the previews of the fill that has this token."""
+        self._previews[token] = on_preview
 
     async def fill(
         self,
@@ -104,7 +108,7 @@ class EditorClient:
     ) -> methods.FillResult:
         """Fill a hole; previews come while it runs when the parameters ask for them."""
         if on_preview is not None and params.preview_token is not None:
-            self._previews[params.preview_token] = on_preview
+            self.listen(params.preview_token, on_preview)
         answer = await self.request(methods.FILL, msgspec.to_builtins(params))
         return msgspec.convert(answer, type=methods.FillResult)
 
@@ -115,11 +119,13 @@ class EditorClient:
 
     async def request(self, method: str, params: object) -> Any:
         """Send one of our own requests and return its result as plain values."""
-        return await self._until_dead(self._client.protocol.send_request_async(method, params))
+        return await self._until_dead(
+            self.language_client.protocol.send_request_async(method, params)
+        )
 
     async def _until_dead(self, answer: Any) -> Any:
         """Await an answer, or the server's end."""
-        process = cast("asyncio.subprocess.Process", self._client._server)  # pyright: ignore
+        process = cast("asyncio.subprocess.Process", self.language_client._server)  # pyright: ignore
         asked = asyncio.ensure_future(answer)
         ended = asyncio.ensure_future(process.wait())
         try:
