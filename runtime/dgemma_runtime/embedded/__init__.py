@@ -1,0 +1,1 @@
+"""The model that ships with dgemma: package data, and how its base weights are obtained."""

@@ -1,0 +1,344 @@
+"""The engine: from a job to its answer, on the device, one job at a time.
+
+Ties codec, canvas, prefix cache, loop and adapter together, and keeps time, deadlines and
+cancellation. Knows nothing of sockets and queues. Torch is imported by ``load``, not before, so
+that a runtime without torch can still say what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dgemma_runtime.canvas import Canvas, lay_out
+from dgemma_runtime.engine.base import Answer, Device, LoadProgress
+from dgemma_runtime.engine.files import describe_files, locate_weights
+from dgemma_runtime.job import Job
+from dgemma_runtime.models import adapter_loader
+from dgemma_runtime.models.base import ModelSpec
+from dgemma_runtime.text import (
+    Codec,
+    EncodedRequest,
+    complete_at,
+    encode_request,
+    load_codec,
+)
+from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
+from dgemma_wire.messages import Candidate, Draft, Free, RuntimeState, Timings
+from dgemma_wire.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from dgemma_runtime.engine.loop import Problem, State
+    from dgemma_runtime.engine.prefix_cache import PrefixCache
+    from dgemma_runtime.models.base import ModelAdapter, PrefixState
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+DraftSink = Callable[[Draft], None]
+
+MAX_CANDIDATES = 8
+_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What is there between ``load`` and ``unload``."""
+
+    adapter: ModelAdapter
+    codec: Codec
+    cache: PrefixCache
+    device: torch.device
+
+
+class DiffusionEngine:
+    """Implements ``Engine`` over one model."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        settings: RuntimeSettings,
+        *,
+        cache_dir: Path | None,
+        clock: Clock,
+    ) -> None:
+        """Take a model that is not loaded yet.
+
+        Args:
+            spec: The model.
+            settings: Device, number format and threads.
+            cache_dir: Where fetched models are kept; ``None`` is the user's cache folder.
+            clock: Seconds, monotonic; the one job times are measured by.
+        """
+        self.model = spec.name
+        self.limits = spec.limits
+        self._spec = spec
+        self._settings = settings
+        self._cache_dir = cache_dir
+        self._clock = clock
+        self._loaded: _Loaded | None = None
+
+    def files(self) -> dict[str, str]:
+        """Return the model's files and what is known of each; see ``Engine``."""
+        return describe_files(self._spec, self._cache_dir)
+
+    def fetch(self, report: Callable[[LoadProgress], None]) -> None:
+        """Bring the model's files onto this machine and check them; see ``Engine``."""
+        self._locate(report)
+
+    def _locate(self, report: Callable[[LoadProgress], None]) -> Path:
+        return locate_weights(
+            self._spec, report, offline=self._settings.offline, cache_dir=self._cache_dir
+        )
+
+    def load(self, report: Callable[[LoadProgress], None]) -> Device:
+        """Bring the weights onto the device; see ``Engine``."""
+        # Read when torch's OpenMP library is loaded. Its default, a hundred times as long, makes a
+        # step take seconds instead of 40 ms as soon as another program keeps one core busy.
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        try:
+            import torch
+
+            from dgemma_runtime.engine import device as devices
+            from dgemma_runtime.engine.prefix_cache import PrefixCache
+        except ImportError as error:
+            raise ModelError(
+                f"The model's libraries cannot be imported ({error}). Install them with "
+                "`pip install 'dgemma[runtime]'`."
+            ) from error
+        self.unload()
+        place, dtype, chosen = devices.choose_device(self._settings.device, self._settings.dtype)
+        threads = devices.set_threads(self._settings.threads)
+        path = self._locate(report)
+        report(LoadProgress(RuntimeState.LOADING, f"Loading {self.model} onto {chosen.name}."))
+        started = self._clock()
+        try:
+            with torch.inference_mode():
+                adapter = adapter_loader(self._spec.architecture)(self._spec, path, place, dtype)
+                codec = load_codec(self._spec.folder / "tokenizer.json")
+        except Exception as error:
+            if devices.is_out_of_memory(error):
+                devices.free_memory()
+                raise ModelError(
+                    f"{self.model} does not fit into the memory of {chosen.name}. Close other "
+                    "programs that use it, or choose another `device` or `model`."
+                ) from error
+            raise
+        # A CPU is held for long by few tokens; a GPU wants many at once.
+        cache = PrefixCache(adapter, pass_tokens=128 if place.type == "cpu" else 1024)
+        self._loaded = _Loaded(adapter, codec, cache, place)
+        log.info(
+            "loaded %s onto %s (%s), %d threads, in %.1f s",
+            self.model,
+            chosen.name,
+            chosen.reason,
+            threads,
+            self._clock() - started,
+        )
+        report(LoadProgress(RuntimeState.READY, f"{self.model} is ready.", 1.0))
+        return chosen
+
+    def unload(self) -> None:
+        """Free the device's memory."""
+        if self._loaded is None:
+            return
+        self._loaded = None
+        from dgemma_runtime.engine.device import free_memory
+
+        free_memory()
+
+    def denoise(self, job: Job, on_draft: DraftSink) -> Answer:
+        """Fill the free segments of the job's canvas; see ``Engine``."""
+        loaded = self._loaded
+        if loaded is None:
+            raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "The model is not loaded.")
+        import torch
+
+        from dgemma_runtime.engine import device
+
+        try:
+            with torch.inference_mode():
+                return self._answer(loaded, job, on_draft)
+        except Exception as error:
+            if not device.is_out_of_memory(error):
+                raise
+        # Behind the handler: until it is left, the error's traceback holds the step's tensors.
+        log.warning("%s ran out of memory on a request", loaded.device)
+        loaded.cache.clear()
+        device.free_memory()
+        raise DenoiseFailed(
+            FailureCode.OUT_OF_MEMORY,
+            f"{loaded.device} ran out of memory on this request. The prefix cache was cleared; if "
+            "it happens again, close other programs that use the device or ask for fewer tokens.",
+        )
+
+    def _answer(self, loaded: _Loaded, job: Job, on_draft: DraftSink) -> Answer:
+        request, spec = job.request, self._spec
+        began = self._clock()
+        job.check()
+        _check_request(job)
+        _check_time(job, self._clock())
+        encoded = encode_request(
+            loaded.codec,
+            request.prefix,
+            request.segments,
+            prefix_tokens=spec.limits.prefix_tokens,
+            tail_tokens=spec.layout.tail_tokens,
+            start_ids=spec.start_ids,
+        )
+        prefix_ids, canvas = lay_out(encoded.prefix_ids, encoded.segments, spec.layout)
+        laid_out = self._clock()
+
+        def still_wanted() -> None:
+            job.check()
+            _check_time(job, self._clock())
+
+        still_wanted()
+        prefix, cached = loaded.cache.encode(prefix_ids, still_wanted)
+        prefilled = self._clock()
+        job.check()
+
+        work = _Work(spec, self._clock, loaded, job, encoded, canvas, prefix, on_draft)
+        candidates: list[Candidate] = []
+        for number in range(request.candidates):
+            candidate = work.candidate(number)
+            if candidate is None:
+                break
+            if all(candidate.texts != other.texts for other in candidates):
+                candidates.append(candidate)
+        candidates.sort(key=lambda candidate: candidate.score, reverse=True)
+        done = self._clock()
+        return Answer(
+            tuple(candidates),
+            Timings(
+                queue_ms=0.0 if job.started is None else (job.started - job.received) * 1000,
+                layout_ms=(laid_out - began) * 1000,
+                prefill_ms=(prefilled - laid_out) * 1000,
+                step_ms=tuple(work.step_ms),
+                total_ms=(done - job.received) * 1000,
+                prefix_tokens=len(prefix_ids),
+                cached_tokens=cached,
+            ),
+        )
+
+
+@dataclass(slots=True)
+class _Work:
+    """The candidates of one job: what they share, and the draft clock that runs across them."""
+
+    spec: ModelSpec
+    clock: Clock
+    loaded: _Loaded
+    job: Job
+    encoded: EncodedRequest
+    canvas: Canvas
+    prefix: PrefixState
+    on_draft: DraftSink
+    step_ms: list[float] = field(default_factory=list)
+    drafted: float | None = None
+
+    def candidate(self, number: int) -> Candidate | None:
+        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
+
+        Raises:
+            JobCancelled: The job is no longer wanted.
+            DenoiseFailed: No time was left for the first candidate's first step.
+        """
+        import torch
+
+        from dgemma_runtime.engine import loop
+        from dgemma_runtime.engine.drafts import make_candidate
+
+        spec, job, loaded = self.spec, self.job, self.loaded
+        spans, codec = self.encoded.spans, loaded.codec
+        free = sum(self.canvas.free)
+        problem = loop.make_problem(
+            self.canvas,
+            loaded.device,
+            max_steps=job.request.max_steps or spec.sampler.max_steps or free,
+            sample=number > 0 or not spec.sampler.greedy_first,
+            end_ids=spec.end_ids,
+            needed=lambda span, ids: complete_at(codec, ids, spans[span].max_lines),
+        )
+        generator = torch.Generator(device=loaded.device)
+        generator.manual_seed(candidate_seed(job.request.seed, number))
+        state = loop.begin(problem, spec.noise, generator)
+        stopped = "steps"
+        while state.steps < problem.max_steps:
+            job.check()
+            if job.deadline is not None and self.clock() >= job.deadline:
+                if number == 0 and state.steps == 0:
+                    _check_time(job, job.deadline)
+                if state.steps == 0:
+                    return None
+                stopped = "deadline"
+                break
+            before = self.clock()
+            state = loop.step(
+                loaded.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
+            )
+            self._draft(number, problem, state, before)
+            if state.settled:
+                stopped = "settled"
+                break
+        return make_candidate(codec, problem, state, spans, stopped)
+
+    def _draft(self, number: int, problem: Problem, state: State, before: float) -> None:
+        """Note the step's time and show the canvas when a draft is due."""
+        now = self.clock()
+        self.step_ms.append((now - before) * 1000)
+        wait = self.job.request.draft_every_ms
+        if wait is None or (self.drafted is not None and (now - self.drafted) * 1000 < wait):
+            return
+        from dgemma_runtime.engine.drafts import draft_spans
+
+        self.drafted = now
+        self.on_draft(
+            Draft(
+                id=self.job.request.id,
+                candidate=number,
+                step=state.steps,
+                max_steps=problem.max_steps,
+                spans=draft_spans(
+                    self.loaded.codec,
+                    problem,
+                    state,
+                    self.encoded.spans,
+                    self.spec.noise.kind,
+                ),
+            )
+        )
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """Return the seed of a candidate's own random stream; the first one's is the request's."""
+    return (seed + number * _SEED_STEP) % 2**63
+
+
+def _check_time(job: Job, now: float) -> None:
+    if job.deadline is not None and now >= job.deadline:
+        raise DenoiseFailed(
+            FailureCode.DEADLINE, "The deadline passed before the first denoise step."
+        )
+
+
+def _check_request(job: Job) -> None:
+    request = job.request
+    wrong = None
+    if not 1 <= request.candidates <= MAX_CANDIDATES:
+        wrong = f"`candidates` is {request.candidates}; 1 to {MAX_CANDIDATES} are possible."
+    elif request.max_steps is not None and request.max_steps < 1:
+        wrong = f"`max_steps` is {request.max_steps}; at least 1 is needed."
+    elif any(
+        isinstance(segment, Free) and segment.max_lines is not None and segment.max_lines < 1
+        for segment in request.segments
+    ):
+        wrong = "`max_lines` of a free segment is below 1."
+    if wrong is not None:
+        raise DenoiseFailed(FailureCode.BAD_REQUEST, wrong)

@@ -1,0 +1,252 @@
+"""The denoise loop: one pure step over explicit state, and the run of steps to a candidate.
+
+One step, for every model:
+
+1. predict the undecided rows of the canvas,
+2. temper the logits,
+3. choose a token per row (argmax, or a draw),
+4. accept some of them,
+5. renoise the others,
+6. close spans that have reached their end,
+7. clamp: known tokens go back to their positions,
+8. stop when the rows that will be read out are settled.
+
+What noise is differs by model (``Noise``): with uniform noise every free row is predicted again at
+every step, with a mask token accepted rows are decided for good. Statistics are over free rows
+only. Knows no tokenizer, no request and no clock: where a span ends comes in as a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from dgemma_runtime.canvas import Canvas
+from dgemma_runtime.engine import sampler, stopping
+from dgemma_runtime.models.base import (
+    Acceptance,
+    ModelAdapter,
+    Noise,
+    NoiseKind,
+    PrefixState,
+    SamplerConfig,
+)
+
+NeededTokens = Callable[[int, Sequence[int]], int | None]
+"""Given a span's number and its leading tokens: how many of them its text needs, ``None`` all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What stays the same over all steps of a candidate.
+
+    Attributes:
+        canvas: The layout that is filled.
+        known: Token ids (canvas,), meaningless where ``free``.
+        free: Positions to denoise (canvas,), bool.
+        span_of: Number of each position's span (canvas,), -1 at clamped ones.
+        max_steps: Length of the schedule.
+        sample: Draw tokens instead of taking the argmax.
+        end_ids: Tokens that end a span.
+        needed: See ``NeededTokens``.
+    """
+
+    canvas: Canvas
+    known: Tensor
+    free: Tensor
+    span_of: Tensor
+    max_steps: int
+    sample: bool
+    end_ids: tuple[int, ...]
+    needed: NeededTokens
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A canvas between two denoise steps.
+
+    Attributes:
+        tokens: What the model reads next (canvas,).
+        decided: Positions that stay as they are (canvas,), bool; clamped ones always.
+        accepted: Free positions whose token was accepted, last step or earlier (canvas,), bool.
+        best: The best whole draft (canvas,): argmax wherever nothing is decided.
+        log_probability: Of ``best`` under the untempered model (canvas,), in nats.
+        history: Earlier ``best``, oldest first.
+        feedback: Tempered logits of the last step (rows, vocab), for self-conditioning.
+        steps: Steps taken.
+        settled: Nothing is left to do.
+    """
+
+    tokens: Tensor
+    decided: Tensor
+    accepted: Tensor
+    best: Tensor
+    log_probability: Tensor
+    history: tuple[Tensor, ...] = ()
+    feedback: Tensor | None = None
+    steps: int = 0
+    settled: bool = False
+
+
+def make_problem(
+    canvas: Canvas,
+    device: torch.device,
+    *,
+    max_steps: int,
+    sample: bool,
+    end_ids: tuple[int, ...],
+    needed: NeededTokens,
+) -> Problem:
+    """Put a canvas onto the device."""
+    span_of = torch.full((len(canvas.ids),), -1, dtype=torch.long)
+    for number, (start, end) in enumerate(canvas.spans):
+        span_of[start:end] = number
+    return Problem(
+        canvas=canvas,
+        known=torch.tensor(canvas.ids, dtype=torch.long, device=device),
+        free=torch.tensor(canvas.free, dtype=torch.bool, device=device),
+        span_of=span_of.to(device),
+        max_steps=max_steps,
+        sample=sample,
+        end_ids=end_ids,
+        needed=needed,
+    )
+
+
+def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
+    """Return the state before the first step: noise at every free position."""
+    count = len(problem.canvas.ids)
+    if noise.kind is NoiseKind.UNIFORM:
+        start = torch.empty_like(problem.known)
+        start[problem.free] = sampler.uniform_noise(
+            int(problem.free.sum()), noise.vocab_size, generator
+        )
+    else:
+        start = torch.full_like(problem.known, noise.mask_id)
+    tokens = sampler.clamp(start, problem.known, problem.free)
+    return State(
+        tokens=tokens,
+        decided=~problem.free,
+        accepted=torch.zeros_like(problem.free),
+        best=tokens,
+        log_probability=torch.zeros(count, device=tokens.device),
+    )
+
+
+def step(
+    adapter: ModelAdapter,
+    prefix: PrefixState,
+    problem: Problem,
+    state: State,
+    noise: Noise,
+    config: SamplerConfig,
+    generator: Generator,
+) -> State:
+    """Take one denoise step; the numbers are those of the module's docstring."""
+    uniform = noise.kind is NoiseKind.UNIFORM
+    # (1) predict
+    open_ = problem.free if uniform else problem.free & ~state.decided  # (canvas,)
+    rows = open_.nonzero().squeeze(-1)  # (rows,)
+    logits = adapter.denoise(state.tokens, prefix, rows, state.feedback)  # (rows, vocab)
+    # (2) temper
+    tempered = logits
+    if config.t_max != config.t_min:
+        left = problem.max_steps - state.steps
+        temperature = sampler.temperature_at(left, problem.max_steps, config.t_min, config.t_max)
+        tempered = sampler.temper(logits, temperature)
+    elif problem.sample:
+        tempered = sampler.temper(logits, config.sample_temperature)
+    # (3) choose
+    argmax = tempered.argmax(-1)  # (rows,)
+    chosen = sampler.draw(tempered, generator) if problem.sample else argmax
+    # (4) accept
+    entropy = None
+    if config.acceptance is Acceptance.ENTROPY_BOUND:
+        entropy = sampler.entropies(tempered)
+        accepted = sampler.accept_entropy_bound(entropy, config.entropy_bound)
+    else:
+        probability = sampler.log_probabilities_of(logits, chosen).exp()
+        accepted = sampler.accept_leading_run(
+            probability, problem.span_of[rows], config.run_confidence
+        )
+    # (5) renoise
+    if uniform:
+        fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
+    else:
+        fresh = torch.full_like(chosen, noise.mask_id)
+    tokens = state.tokens.index_copy(0, rows, sampler.renoise(chosen, accepted, fresh))
+    taken = argmax if uniform else torch.where(accepted, chosen, argmax)
+    best = state.best.index_copy(0, rows, taken)
+    after = replace(
+        state,
+        tokens=tokens,
+        accepted=(state.accepted & ~open_).index_copy(0, rows, accepted),
+        decided=state.decided if uniform else state.decided.index_copy(0, rows, accepted),
+        best=best,
+        log_probability=state.log_probability.index_copy(
+            0, rows, sampler.log_probabilities_of(logits, taken)
+        ),
+        history=stopping.remember(state.history, best, config.stable_steps),
+        feedback=tempered if uniform else None,
+        steps=state.steps + 1,
+    )
+    # (6) close
+    if not uniform:
+        after = close_spans(problem, after)
+    # (7) clamp
+    after = replace(
+        after,
+        tokens=sampler.clamp(after.tokens, problem.known, problem.free),
+        best=sampler.clamp(after.best, problem.known, problem.free),
+    )
+    # (8) stop
+    if uniform:
+        if entropy is None:
+            entropy = sampler.entropies(tempered)
+        read = rows_read(problem, best)
+        settled = stopping.is_stable(
+            state.history, best, read, config.stable_steps
+        ) and stopping.is_confident(entropy[read[rows]], config.settled_entropy)
+    else:
+        settled = bool(after.decided.all())
+    return replace(after, settled=settled)
+
+
+def close_spans(problem: Problem, state: State) -> State:
+    """Decide the rest of every span whose decided head holds its end: an end token, or its lines.
+
+    The positions right of the end become end tokens.
+    """
+    if not problem.end_ids:
+        return state
+    tokens, decided, best = state.tokens, state.decided, state.best
+    for number, (start, end) in enumerate(problem.canvas.spans):
+        flags = decided[start:end].tolist()
+        head = flags.index(False) if False in flags else len(flags)
+        ids = tokens[start : start + head].tolist()
+        at = next((i for i, token in enumerate(ids) if token in problem.end_ids), None)
+        if at is None:
+            at = problem.needed(number, ids)
+        if at is not None and (at < head or head < len(flags)):
+            tokens, decided, best = tokens.clone(), decided.clone(), best.clone()
+            tokens[start + at : end] = problem.end_ids[0]
+            best[start + at : end] = problem.end_ids[0]
+            decided[start + at : end] = True
+    return replace(state, tokens=tokens, decided=decided, best=best)
+
+
+def rows_read(problem: Problem, best: Tensor) -> Tensor:
+    """Return which positions (canvas,) make up the texts that will be read out of ``best``."""
+    read = problem.free.clone()
+    for number, (start, end) in enumerate(problem.canvas.spans):
+        ids = best[start:end].tolist()
+        at = next((i + 1 for i, token in enumerate(ids) if token in problem.end_ids), None)
+        lines = problem.needed(number, ids[:at])
+        if lines is not None:
+            at = lines
+        if at is not None:
+            read[start + at : end] = False
+    return read

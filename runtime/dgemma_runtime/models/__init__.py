@@ -1,0 +1,162 @@
+"""Which models there are: from the setting to a spec, from a spec to its adapter. No torch here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgemma_runtime.canvas import Layout
+from dgemma_runtime.models.base import (
+    Acceptance,
+    BaseSource,
+    ModelAdapter,
+    ModelSpec,
+    Noise,
+    NoiseKind,
+    SamplerConfig,
+)
+from dgemma_wire.errors import ModelError
+from dgemma_wire.messages import ModelLimits
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTERS: dict[str, str] = {
+    "diffusion_gemma": "dgemma_runtime.models.diffusion_gemma:load_adapter",
+    "llama_canvas_lora": "dgemma_runtime.models.causal_canvas:load_adapter",
+}
+"""Architecture to ``module:function`` that loads its adapter; see ``AdapterLoader``."""
+
+AdapterLoader = Callable[[ModelSpec, Path, "torch.device", "torch.dtype"], ModelAdapter]
+"""Reads the weights at a path (a file or folder) onto a device."""
+
+_SPAN_TOKENS = 32
+_PREFIX_TOKENS = 4096
+
+
+def adapter_loader(architecture: str) -> AdapterLoader:
+    """Import and return the loader of an architecture's adapter."""
+    module, _, function = ADAPTERS[architecture].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def embedded_folder() -> Path:
+    """Return the folder of the model that ships with this package."""
+    return Path(__file__).resolve().parent.parent / "embedded"
+
+
+def resolve_spec(model: str) -> ModelSpec:
+    """Turn the ``model`` setting into a spec.
+
+    Raises:
+        ModelError: It names no model; the text says what is accepted.
+    """
+    if model == "embedded":
+        return read_spec(embedded_folder() / "model.json")
+    folder = Path(model).expanduser()
+    if (folder / "model.json").is_file():
+        return read_spec(folder / "model.json")
+    if (folder / "config.json").is_file():
+        return read_diffusion_gemma_spec(folder)
+    raise ModelError(
+        f"The model {model!r} was not found. Accepted are `embedded`, the folder of a "
+        "DiffusionGemma checkpoint (with a config.json), and a folder with a model.json of dgemma."
+    )
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read a ``model.json`` of ours.
+
+    Raises:
+        ModelError: It is not valid.
+    """
+    data = _read_json(path)
+    try:
+        if data["architecture"] not in ADAPTERS:
+            raise ModelError(f"{path}: no adapter for architecture {data['architecture']!r}.")
+        noise, sampler = data["noise"], data["sampler"]
+        return ModelSpec(
+            name=data["name"],
+            architecture=data["architecture"],
+            folder=path.parent,
+            layout=Layout(**data["layout"]),
+            limits=ModelLimits(**data["limits"]),
+            noise=Noise(**{**noise, "kind": NoiseKind(noise["kind"])}),
+            sampler=SamplerConfig(
+                **{**sampler, "acceptance": Acceptance(sampler["acceptance"])},
+            ),
+            start_ids=tuple(data.get("start_ids", ())),
+            end_ids=tuple(data["end_ids"]),
+            dims=tuple(data["dims"].items()),
+            base=BaseSource(**data["base"]) if "base" in data else None,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is not a model.json of this release: {error!r}") from error
+
+
+def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
+    """Make the spec of a DiffusionGemma checkpoint from its JSON files.
+
+    Raises:
+        ModelError: They are missing or of another model.
+    """
+    config = _read_json(folder / "config.json")
+    if config.get("model_type") != "diffusion_gemma":
+        raise ModelError(
+            f"{folder}/config.json is of model_type {config.get('model_type')!r}; "
+            "only `diffusion_gemma` is supported."
+        )
+    path = folder / "generation_config.json"
+    # Fields that are null are unset, and take upstream's defaults like those that are absent.
+    generation = _set_fields(_read_json(path)) if path.is_file() else {}
+    try:
+        text = _set_fields(config["text_config"])
+        canvas = int(config.get("canvas_length") or 256)
+        vocab_size = int(text["vocab_size"])
+        prefix = min(_PREFIX_TOKENS, int(text["max_position_embeddings"]) - canvas)
+        start = int(text.get("bos_token_id", 2))
+        end = generation.get("eos_token_id", text.get("eos_token_id", 1))
+        bound = generation.get("sampler_config", {}).get("entropy_bound", 0.1)
+        sampler = SamplerConfig(
+            acceptance=Acceptance.ENTROPY_BOUND,
+            max_steps=int(generation.get("max_denoising_steps", 48)),
+            t_min=float(generation.get("t_min", 0.4)),
+            t_max=float(generation.get("t_max", 0.8)),
+            greedy_first=False,
+            entropy_bound=float(bound),
+            stable_steps=int(generation.get("stability_threshold", 1)),
+            settled_entropy=float(generation.get("confidence_threshold", 0.005)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder} is not a DiffusionGemma checkpoint: {error!r}") from error
+    span = min(_SPAN_TOKENS, canvas)
+    return ModelSpec(
+        name=folder.name,
+        architecture="diffusion_gemma",
+        folder=folder,
+        layout=Layout(head_rows=0, span_tokens=span, tail_tokens=canvas, canvas_tokens=canvas),
+        limits=ModelLimits(
+            prefix_tokens=prefix, canvas_tokens=canvas, span_tokens=span, chars_per_token=3.2
+        ),
+        noise=Noise(NoiseKind.UNIFORM, vocab_size),
+        sampler=sampler,
+        start_ids=(start,),
+        end_ids=tuple(end) if isinstance(end, list) else (int(end),),
+    )
+
+
+def _set_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} does not hold a JSON object.")
+    return data

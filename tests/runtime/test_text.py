@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from dgemma_runtime.canvas import ClampedIds, FreeSlots
+from dgemma_runtime.models import embedded_folder
+from dgemma_runtime.text import (
+    Codec,
+    EncodedRequest,
+    SpanText,
+    complete_at,
+    cut_lines,
+    cut_prefix,
+    encode_request,
+    load_codec,
+    read_text,
+)
+from dgemma_wire.errors import ModelError
+from dgemma_wire.messages import Clamped, Free, Segment
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return load_codec(embedded_folder() / "tokenizer.json")
+
+
+def encode(codec: Codec, prefix: str, *segments: Segment, limit: int = 64) -> EncodedRequest:
+    return encode_request(codec, prefix, segments, prefix_tokens=limit, tail_tokens=8)
+
+
+def test_one_blank_before_the_span_belongs_to_it(codec: Codec) -> None:
+    request = encode(codec, "x = ", Free(), Clamped(text="\n"))
+    assert codec.decode(request.prefix_ids) == "x ="
+    assert request.spans == (SpanText(healed=True, max_lines=None),)
+    assert read_text(codec, codec.encode(" 1"), request.spans[0]) == "1"
+    assert read_text(codec, codec.encode("1"), request.spans[0]) == "1"
+
+
+def test_only_one_blank_is_taken(codec: Codec) -> None:
+    request = encode(codec, "def f():\n    ", Free())
+    assert codec.decode(request.prefix_ids) == "def f():\n   "
+    assert read_text(codec, codec.encode("  x"), request.spans[0]) == " x"
+
+
+def test_the_seam_inside_the_canvas_is_healed_too(codec: Codec) -> None:
+    request = encode(codec, "f(", Free(), Clamped(text=") + "), Free(tokens=3, max_lines=1))
+    assert [span.healed for span in request.spans] == [False, True]
+    clamped = request.segments[1]
+    assert isinstance(clamped, ClampedIds)
+    assert codec.decode(clamped.ids) == ") +"
+    assert request.segments[2] == FreeSlots(3)
+
+
+def test_clamped_text_before_the_first_span_joins_the_prefix(codec: Codec) -> None:
+    request = encode(codec, "a", Clamped(text="b "), Free())
+    assert codec.decode(request.prefix_ids) == "ab"
+    assert request.segments == (FreeSlots(None),)
+    assert request.spans[0].healed
+
+
+def test_special_tokens_in_source_text_stay_text(codec: Codec) -> None:
+    ids = codec.encode("<|endoftext|>")
+    assert len(ids) > 1
+    assert codec.decode(ids) == "<|endoftext|>"
+
+
+def test_a_cut_character_is_the_replacement_character(codec: Codec) -> None:
+    ids = codec.encode("\N{MAHJONG TILE RED DRAGON}")
+    assert len(ids) > 1
+    assert "\N{REPLACEMENT CHARACTER}" in codec.decode(ids[:1])
+    assert codec.decode(ids) == "\N{MAHJONG TILE RED DRAGON}"
+
+
+@pytest.mark.parametrize(
+    ("text", "max_lines", "cut"),
+    [
+        ("a\nb\nc", 1, "a"),
+        ("a\nb\nc", 2, "a\nb"),
+        ("a\nb", 3, "a\nb"),
+        ("\na", 1, ""),
+        ("a\n", None, "a\n"),
+    ],
+)
+def test_lines_are_cut_before_the_newline(text: str, max_lines: int | None, cut: str) -> None:
+    assert cut_lines(text, max_lines) == cut
+
+
+def test_complete_at_counts_the_tokens_up_to_the_closing_newline(codec: Codec) -> None:
+    ids = codec.encode("a = 1\nb = 2\n")
+    n = complete_at(codec, ids, 1)
+    assert n is not None
+    assert codec.decode(ids[:n]).endswith("\n")
+    assert codec.decode(ids[:n]).count("\n") == 1
+    assert complete_at(codec, ids, 3) is None
+    assert complete_at(codec, ids, None) is None
+    assert complete_at(codec, [], 1) is None
+
+
+def numbered(lines: int) -> str:
+    return "".join(f"value_{i} = compute({i}, 'text')\n" for i in range(lines))
+
+
+def test_a_short_prefix_is_kept_whole(codec: Codec) -> None:
+    text = numbered(3)
+    assert cut_prefix(codec, text, 256) == codec.encode(text)
+
+
+def test_a_long_prefix_is_cut_before_a_line_within_the_limit(codec: Codec) -> None:
+    ids = cut_prefix(codec, numbered(400), 256)
+    assert 256 * 3 // 4 - 30 <= len(ids) <= 256
+    assert codec.decode(ids).startswith("value_")
+
+
+def test_the_left_edge_stays_while_typing(codec: Codec) -> None:
+    text = numbered(400)
+    typed = "".join(f"another_{i} = {i}\n" for i in range(10))
+    edges = [
+        codec.decode(cut_prefix(codec, text + typed[:n], 256)).split("\n")[0]
+        for n in range(0, len(typed), 3)
+    ]
+    assert sum(a != b for a, b in pairwise(edges)) <= 4
+
+
+def test_the_left_edge_stays_when_the_peer_cuts_elsewhere(codec: Codec) -> None:
+    text = numbered(400)
+    assert cut_prefix(codec, text, 256) == cut_prefix(codec, text[731:], 256)
+
+
+def test_a_prefix_without_lines_is_cut_all_the_same(codec: Codec) -> None:
+    assert len(cut_prefix(codec, "x = 1; " * 2000, 128)) == 128
+
+
+def test_a_prefix_of_long_tokens_is_cut_within_the_limit(codec: Codec) -> None:
+    assert len(cut_prefix(codec, (" " * 400 + "x\n") * 100, 64)) <= 64
+
+
+def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json"):
+        load_codec(tmp_path / "tokenizer.json")
