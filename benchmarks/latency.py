@@ -70,7 +70,7 @@ def rows_from(path: Path) -> list[Hole]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             row = json.loads(line)
-            language = names.get(row["lang"], row["lang"])
+            language = names.get(row["lang"]) or str(row["lang"])
             holes.append(
                 Hole(f"row{number}", language, row["prefix"], row["middle"], row["suffix"])
             )
@@ -111,7 +111,20 @@ async def measure_fills(client: EditorClient, holes: list[Hole]) -> dict[str, An
     """Fill every hole once and return the spread of each phase."""
     phases: dict[str, list[float]] = {
         name: []
-        for name in (["capture", "wire", "queue", "layout", "prefill", "step", "validate", "outside", "editor", "total"])
+        for name in (
+            [
+                "capture",
+                "wire",
+                "queue",
+                "layout",
+                "prefill",
+                "step",
+                "validate",
+                "outside",
+                "editor",
+                "total",
+            ]
+        )
     }
     steps: list[float] = []
     outcomes: dict[str, int] = {}

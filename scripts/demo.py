@@ -107,7 +107,7 @@ async def demo(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fill the holes of examples/ live.")
     parser.add_argument("--plain", action="store_true", help="No live drawing, no colour.")
     add_options(parser)
     try:

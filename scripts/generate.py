@@ -39,7 +39,8 @@ def configuration() -> str:
         "",
         f"Editors send these under `{SECTION}`: in `initializationOptions`, in answer to",
         "`workspace/configuration`, or with `workspace/didChangeConfiguration`. Later ones are",
-        "laid over earlier ones; a wrong value is told once and leaves the earlier settings in force.",
+        "laid over earlier ones; a wrong value is told once and leaves the earlier settings in",
+        "force.",
         "",
     ]
     for prefix, shape in (("", Settings), ("runtime.", RuntimeSettings)):

@@ -169,9 +169,6 @@ def set_up_logging(level: str, model: str, *, foreground: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = parser().parse_args(argv)
-    # Before torch comes in: OpenMP threads that spin while they wait lose their turn to whatever
-    # else runs (a build, a test run), and a denoise step then takes seconds. See docs/log.md.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         settings = settings_of(arguments)
         if arguments.probe:

@@ -30,7 +30,8 @@ assert(vim.wait(20000, function()
   return client ~= nil and client.initialized
 end), 'no client')
 local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
-params.position = { line = 2, character = vim.str_utfindex(vim.fn.getline(3), client.offset_encoding) }
+local width = vim.str_utfindex(vim.fn.getline(3), client.offset_encoding)
+params.position = { line = 2, character = width }
 params.context = { triggerKind = 1 }
 local answer = client:request_sync('textDocument/inlineCompletion', params, 20000)
 assert(answer and not answer.err, vim.inspect(answer))

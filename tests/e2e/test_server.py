@@ -72,7 +72,7 @@ async def test_fill(start: Start) -> None:
     assert [item.insert_text for item in items] == ["a + b", "b + a"]
     assert "return a + b\n" in editor.apply(uri, items[0])
     # An automatic request offers one, and it is the best.
-    assert [i.insert_text for i in await editor.complete(uri, AT, invoked=False)][0] == "a + b"
+    assert next(i.insert_text for i in await editor.complete(uri, AT, invoked=False)) == "a + b"
 
 
 async def test_accepting_runs_the_items_command(start: Start) -> None:
@@ -174,7 +174,7 @@ async def test_a_killed_runtime_is_started_again(start: Start, run_dir: Path) ->
     first = pid_of(run_dir)
     os.kill(first, signal.SIGKILL)
     assert await asyncio.wait_for(asked, 5) == []
-    assert [i.insert_text for i in await editor.complete(good, AT)][0] == "a + b"
+    assert next(i.insert_text for i in await editor.complete(good, AT)) == "a + b"
     assert pid_of(run_dir) != first
 
 
@@ -330,11 +330,11 @@ async def test_positions_out_of_range_and_inside_characters(start: Start) -> Non
 async def test_end_of_file_and_empty_file(start: Start) -> None:
     editor = await start()
     uri = editor.open("def add(a, b):\n    return ")
-    assert [i.insert_text for i in await editor.complete(uri, 26)][0] == "a + b"
+    assert next(i.insert_text for i in await editor.complete(uri, 26)) == "a + b"
     empty = editor.open("", "empty.py")
     assert await editor.complete(empty, 0) == []  # the script knows no answer; no error either
     unknown = editor.open("def add", "no-such-language.zzz", "zzz")
-    assert [i.insert_text for i in await editor.complete(unknown, 7)][0] == "a + b"
+    assert next(i.insert_text for i in await editor.complete(unknown, 7)) == "a + b"
 
 
 async def test_a_file_of_50_000_lines(start: Start) -> None:
@@ -343,7 +343,7 @@ async def test_a_file_of_50_000_lines(start: Start) -> None:
     source = body + SOURCE
     uri = editor.open(source)
     at = len(body) + AT
-    assert [i.insert_text for i in await editor.complete(uri, at)][0] == "a + b"
+    assert next(i.insert_text for i in await editor.complete(uri, at)) == "a + b"
     for typed in "a +":
         editor.insert(uri, at, typed)
         at += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -56,10 +57,8 @@ class Scripted:
     def kill(self) -> None:
         one = self.endpoint
         if one is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def ask(prefix: str = "", document: str = "d", **more: Any) -> Ask:

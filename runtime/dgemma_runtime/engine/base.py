@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dgemma_wire.messages import Candidate, Draft, ModelLimits, RuntimeState, Timings
-
 from dgemma_runtime.job import Job
+from dgemma_wire.messages import Candidate, Draft, ModelLimits, RuntimeState, Timings
 
 
 @dataclass(frozen=True, slots=True)

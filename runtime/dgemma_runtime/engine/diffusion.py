@@ -99,9 +99,9 @@ class DiffusionEngine:
 
     def load(self, report: Callable[[LoadProgress], None]) -> Device:
         """Bring the weights onto the device; see ``Engine``."""
-        # Read when torch's OpenMP library is loaded. Its default, a hundred times as long, makes a
-        # step take seconds instead of 40 ms as soon as another program keeps one core busy.
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        # Read when torch's OpenMP library is loaded. Threads that spin while they wait lose their
+        # turn to whatever else runs: with one core busy, a step took seconds instead of 40 ms.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             import torch
 
