@@ -1,5 +1,6 @@
 """A shopping basket: prices in cents, one line per article."""
 
+import json
 from dataclasses import dataclass, field
 
 
@@ -12,9 +13,6 @@ class Line:
     def total(self) -> int:
         return 
 
-    def is_free(self) -> bool:
-        return self.price == 
-
 
 @dataclass
 class Basket:
@@ -24,15 +22,27 @@ class Basket:
         self.lines.append(Line())
 
     def total(self) -> int:
-        return sum( for line in self.lines)
+        return sum(line.total() for line in self.lines)
 
     def find(self, name: str) -> Line | None:
         for line in self.lines:
-            
+            if line.name == :
+                return line
         return None
 
-    def remove(self, name: str) -> None:
-        self.lines = [line for line in self.lines if ]
+
+def load(path: str) -> dict[str, int]:
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        
+
+
+def share(part: int, whole: int) -> float:
+    if whole == 0:
+        
+    return part / whole
 
 
 def main() -> None:
@@ -42,9 +52,8 @@ def main() -> None:
     assert basket.total() == 1120
     tea = basket.find()
     assert tea is not None
-    basket.remove("tea")
-    print(basket.total())
+    print(share(tea.total(), basket.total()))
 
 
 if __name__ == "__main__":
-    
+    main()

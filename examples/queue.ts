@@ -1,38 +1,39 @@
-// A queue with a bound: what does not fit is refused.
+// A queue with a bound, and the size of what is in it.
+
+class Box {
+  width: number;
+  height: number;
+
+  constructor(width: number, height: number) {
+    
+  }
+
+  area(): number {
+    return ;
+  }
+}
 
 export class Queue<T> {
   private items: T[] = [];
 
   constructor(private readonly limit: number) {}
 
-  get length(): number {
-    return ;
-  }
-
-  isEmpty(): boolean {
-    return this.items.length === ;
-  }
-
   push(item: T): boolean {
-    if () {
+    if (this.items.length >= this.limit) {
       return false;
     }
     this.items.push();
     return true;
   }
-
-  pop(): T | undefined {
-    return this.items.shift();
-  }
-
-  forEach(visit: (item: T) => void): void {
-    for (const item of this.items) {
-      
-    }
-  }
 }
 
-const queue = new Queue<string>(2);
-queue.push("one");
-queue.push("two");
-console.log(queue.length, queue.isEmpty(), queue.pop());
+export function sum(values: number[]): number {
+  let total = 0;
+  for (const value of values) {
+    
+  }
+  return total;
+}
+
+const queue = new Queue<Box>(2);
+queue.push(new Box(2, 3));

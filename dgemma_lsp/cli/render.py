@@ -65,15 +65,13 @@ class Canvas:
 
     def __init__(self, out: TextIO, live: bool, place: Place) -> None:
         self._out = out
-        self._live = live
+        self.live = live
         self._place = place
         self._drawn = 0
         self._plain_steps = 0
 
     def preview(self, preview: PreviewParams) -> None:
         """Draw a draft."""
-        if not self._live:
-            return
         tokens = preview.spans[0] if preview.spans else ()
         left = sum(token.state is TokenState.NOISE for token in tokens)
         note = f"step {preview.step}  {len(tokens) - left} of {len(tokens)} positions decided"
@@ -83,7 +81,7 @@ class Canvas:
 
     def loading(self, message: str, share: float | None) -> None:
         """Show that the model is on its way."""
-        if self._live and message:
+        if self.live and message:
             self._clear()
             part = "" if share is None else f" {share:4.0%}"
             self._out.write(f"{_DIM}{message}{part}{_RESET}\n")
@@ -94,23 +92,23 @@ class Canvas:
         """Draw the result in its surroundings, or say why there is none."""
         if result.text is None:
             note = f"no text: {result.message or result.reason}"
-            self._draw([Piece("▁" if self._live else "[]", _RED)], note)
+            self._draw([Piece("▁" if self.live else "[]", _RED)], note)
         else:
             self._draw([Piece(result.text, _STYLES[TokenState.SETTLED])], summary(result))
         self._drawn = 0
 
     def _draw(self, pieces: list[Piece], note: str) -> None:
         self._clear()
-        width = shutil.get_terminal_size((100, 24)).columns if self._live else 10_000
-        rows = surroundings(self._place, pieces, marks=not self._live)
+        width = shutil.get_terminal_size((100, 24)).columns if self.live else 10_000
+        rows = surroundings(self._place, pieces, marks=not self.live)
         lines = [self._row(number, row, width) for number, row in rows]
-        lines.append(f"{_DIM}       {note}{_RESET}" if self._live else f"       {note}")
+        lines.append(f"{_DIM}       {note}{_RESET}" if self.live else f"       {note}")
         self._out.write("\n".join(lines) + "\n")
         self._out.flush()
-        self._drawn = len(lines) if self._live else 0
+        self._drawn = len(lines) if self.live else 0
 
     def _clear(self) -> None:
-        if self._live and self._drawn:
+        if self.live and self._drawn:
             self._out.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
 
@@ -120,9 +118,9 @@ class Canvas:
         shown: list[str] = []
         for piece in pieces:
             text, left = _fit(piece.text.expandtabs(4), left)
-            styled = self._live and piece.style is not None and text
+            styled = self.live and piece.style is not None and text
             shown.append(f"{piece.style}{text}{_RESET}" if styled else text)
-        bar = f"{_DIM}{head} │{_RESET}" if self._live else f"{head} |"
+        bar = f"{_DIM}{head} │{_RESET}" if self.live else f"{head} |"
         return f"{bar} {''.join(shown)}".rstrip()
 
 
@@ -164,7 +162,7 @@ def summary(result: FillResult) -> str:
     times, verdict = result.timings, chosen.verdict
     judged = f"{verdict.parser} parses" if verdict.parser else "brackets balance (no grammar)"
     if verdict.errors_after:
-        judged = f"{verdict.errors_after} of {verdict.errors_before} earlier errors left"
+        judged = f"{verdict.parser or 'brackets'}: no new error, {verdict.errors_after} elsewhere"
     if verdict.trimmed:
         judged += f", trimmed: {' '.join(verdict.trimmed)}"
     parts = [f"✓ {judged}", f"{chosen.steps} steps"]

@@ -161,7 +161,9 @@ def step(
         tempered = sampler.temper(logits, config.sample_temperature)
     # (3) choose
     argmax = tempered.argmax(-1)  # (rows,)
-    chosen = sampler.draw(tempered, generator) if problem.sample else argmax
+    chosen = argmax
+    if problem.sample:
+        chosen = sampler.draw(tempered, generator, config.sample_top_k)
     # (4) accept
     entropy = None
     if config.acceptance is Acceptance.ENTROPY_BOUND:

@@ -57,6 +57,7 @@ class SamplerConfig:
         t_max: Temperature at its start.
         greedy_first: The first candidate takes the argmax and draws nothing.
         sample_temperature: Temperature of drawn candidates where the schedule is flat.
+        sample_top_k: Likeliest tokens that a drawn candidate chooses among; 0 for all.
         entropy_bound: Nats accepted per step, for ``ENTROPY_BOUND``.
         run_confidence: Probability a token of the run must exceed, for ``LEADING_RUN``.
         stable_steps: Steps the argmax must have stood still, for uniform noise.
@@ -69,6 +70,7 @@ class SamplerConfig:
     t_max: float = 1.0
     greedy_first: bool = True
     sample_temperature: float = 0.7
+    sample_top_k: int = 0
     entropy_bound: float = 0.1
     run_confidence: float = 0.9
     stable_steps: int = 1
