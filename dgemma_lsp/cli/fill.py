@@ -124,22 +124,29 @@ async def fill_place(
     canvas: Canvas | None = None,
 ) -> methods.FillResult:
     """Open the file and fill the hole, drawing it on a canvas when there is a live one."""
+    drawn = canvas is not None and canvas.live  # elsewhere only the result is shown
+    params = open_place(client, target, arguments, preview=drawn)
+    return await client.fill(params, canvas.preview if canvas is not None else None)
+
+
+def open_place(
+    client: EditorClient, target: Target, arguments: argparse.Namespace, *, preview: bool
+) -> methods.FillParams:
+    """Open the file at the server and return what to ask it."""
     place = target.place
     language = by_extension(target.path)
     language_id = language.ids[0] if language.ids else "plaintext"
     uri = client.open(target.path, place.text, language_id)
-    drawn = canvas is not None and canvas.live  # elsewhere only the result is shown
-    params = methods.FillParams(
+    return methods.FillParams(
         text_document=methods.DocumentId(uri=uri, version=1),
         position=methods.Position(line=place.line - 1, character=place.column - 1),
         candidates=arguments.candidates,
         max_steps=arguments.max_steps,
         deadline_ms=arguments.deadline_ms,
         seed=arguments.seed,
-        preview_token=place.name if drawn else None,
+        preview_token=place.name if preview else None,
         preview_every_ms=0,
     )
-    return await client.fill(params, canvas.preview if canvas is not None else None)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -73,8 +73,8 @@ class Canvas:
     def preview(self, preview: PreviewParams) -> None:
         """Draw a draft."""
         tokens = preview.spans[0] if preview.spans else ()
-        left = sum(token.state is TokenState.NOISE for token in tokens)
-        note = f"step {preview.step}  {len(tokens) - left} of {len(tokens)} positions decided"
+        settled = sum(token.state is TokenState.SETTLED for token in tokens)
+        note = f"step {preview.step}  {settled} of {len(tokens)} positions settled"
         if preview.candidate:
             note = f"candidate {preview.candidate + 1}  {note}"
         self._draw([_token(token) for token in _shorten(tokens)], note)
@@ -102,7 +102,8 @@ class Canvas:
         width = shutil.get_terminal_size((100, 24)).columns if self.live else 10_000
         rows = surroundings(self._place, pieces, marks=not self.live)
         lines = [self._row(number, row, width) for number, row in rows]
-        lines.append(f"{_DIM}       {note}{_RESET}" if self.live else f"       {note}")
+        note, _ = _fit(f"       {note}", width - 1)
+        lines.append(f"{_DIM}{note}{_RESET}" if self.live else note)
         self._out.write("\n".join(lines) + "\n")
         self._out.flush()
         self._drawn = len(lines) if self.live else 0
@@ -165,16 +166,15 @@ def summary(result: FillResult) -> str:
         judged = f"{verdict.parser or 'brackets'}: no new error, {verdict.errors_after} elsewhere"
     if verdict.trimmed:
         judged += f", trimmed: {' '.join(verdict.trimmed)}"
-    parts = [f"✓ {judged}", f"{chosen.steps} steps"]
+    parts = [f"✓ {judged}", f"{times.total_ms:.0f} ms", f"{chosen.steps} steps"]
     if times.runtime is not None:
         steps = sorted(times.runtime.step_ms)
         middle = steps[len(steps) // 2] if steps else 0.0
         parts += [
-            f"prefill {times.runtime.prefill_ms:.0f} ms",
             f"{middle:.0f} ms a step",
+            f"prefill {times.runtime.prefill_ms:.0f} ms",
             f"rest {times.capture_ms + times.wire_ms + times.validate_ms:.1f} ms",
         ]
-    parts.append(f"{times.total_ms:.0f} ms in all")
     return "  ".join(parts)
 
 
