@@ -34,6 +34,7 @@ from dgemma_wire.messages import (
     Hello,
     Message,
     PeerMessage,
+    RefusalCode,
     Refused,
     Segment,
     Status,
@@ -260,7 +261,7 @@ class RuntimeClient:
                 await asyncio.sleep(pause_s)
             else:
                 return reader, link, early
-        raise RuntimeStartFailed(f"The runtime hangs up on every connection: {hung_up}.")
+        raise RuntimeStartFailed(f"The runtime takes no connection: {hung_up}")
 
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
@@ -280,6 +281,9 @@ class RuntimeClient:
         first, *early = messages
         if isinstance(first, Refused):
             writer.close()
+            if first.code is RefusalCode.TOKEN:
+                # The endpoint file is a dead runtime's, and a new one has taken its socket.
+                raise ConnectionError(first.reason)
             raise ProtocolMismatch(
                 f"The running runtime (dgemma {first.release}, protocol {first.protocol}, process "
                 f"{first.pid}) refused this server (dgemma {self._release}, protocol "

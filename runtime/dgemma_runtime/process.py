@@ -70,6 +70,8 @@ async def _serve(
     token = endpoints.new_token()
     server = RuntimeServer(engine, settings, token, release)
     file = endpoints.endpoint_path(directory, settings.model)
+    # One left by a process that died would send servers here with a token that is not ours.
+    file.unlink(missing_ok=True)
     endpoint = endpoints.Endpoint(token=token, pid=os.getpid(), release=release)
     use_unix = transport == "unix" or (transport == "auto" and sys.platform != "win32")
     if use_unix:

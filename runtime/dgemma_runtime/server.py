@@ -230,10 +230,12 @@ class RuntimeServer:
 
     def _on_hello(self, peer: Peer, hello: Hello) -> None:
         peer.name = hello.peer
-        if (reason := refusal(hello, self._token)) is not None:
+        if (refused := refusal(hello, self._token)) is not None:
+            code, reason = refused
             log.warning("refusing peer %d (%s): %s", peer.number, hello.peer, reason)
             peer.send(
                 Refused(
+                    code=code,
                     reason=reason,
                     protocol=PROTOCOL_VERSION,
                     release=self._release,

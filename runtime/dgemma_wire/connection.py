@@ -32,6 +32,7 @@ from dgemma_wire.messages import (
     Hello,
     Message,
     PeerMessage,
+    RefusalCode,
     Refused,
     RuntimeMessage,
     Welcome,
@@ -210,15 +211,20 @@ class Connection:
                 raise error(f"{type(message).__name__} came before the handshake was done.")
 
 
-def refusal(hello: Hello, token: str) -> str | None:
+def refusal(hello: Hello, token: str) -> tuple[RefusalCode, str] | None:
     """Return why a ``Hello`` must be refused, or ``None`` when it is fine.
 
     The token is compared in constant time, and before anything else is said.
     """
     if not hmac.compare_digest(hello.token.encode(), token.encode()):
-        return "The token is wrong; connect through the endpoint file of this user."
+        return (
+            RefusalCode.TOKEN,
+            "The token is wrong; connect through the endpoint file of this user.",
+        )
     if hello.protocol != PROTOCOL_VERSION:
         return (
-            f"Protocol {hello.protocol} is not spoken here; this runtime speaks {PROTOCOL_VERSION}."
+            RefusalCode.PROTOCOL,
+            f"Protocol {hello.protocol} is not spoken here; "
+            f"this runtime speaks {PROTOCOL_VERSION}.",
         )
     return None

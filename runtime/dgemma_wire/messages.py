@@ -143,9 +143,17 @@ class Welcome(_Message, frozen=True, kw_only=True):
     limits: ModelLimits
 
 
+class RefusalCode(StrEnum):
+    """Why a ``Hello`` is not accepted."""
+
+    TOKEN = "token"  # noqa: S105 - a word, not a secret
+    PROTOCOL = "protocol"
+
+
 class Refused(_Message, frozen=True, kw_only=True):
     """Answer to a ``Hello`` that it does not; the connection closes after it."""
 
+    code: RefusalCode
     reason: str
     protocol: int
     release: str

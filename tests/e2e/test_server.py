@@ -207,6 +207,7 @@ async def test_version_mismatch_is_told_once(start: Start, run_dir: Path) -> Non
         await reader.read(100)
         refused = {
             "type": "refused",
+            "code": "protocol",
             "reason": "Protocol 1 is not spoken here.",
             "protocol": 9,
             "release": "9.9",

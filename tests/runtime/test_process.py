@@ -144,6 +144,22 @@ async def test_leftovers_of_a_dead_runtime_do_not_hinder(scripted: Scripted) -> 
     assert (await scripted.client().denoise(ask("one"))).candidates[0].texts == ("1",)
 
 
+async def test_a_dead_runtimes_token_is_not_the_last_word(scripted: Scripted) -> None:
+    """The endpoint file may be read just before the new runtime replaces it."""
+    await scripted.client().welcome()
+    path = endpoint.endpoint_path(scripted.directory, "scripted")
+    right = path.read_bytes()
+    one = scripted.endpoint
+    assert one is not None
+    endpoint.write_endpoint(
+        path, endpoint.Endpoint(token="of the dead", pid=1, release="0", path=one.path)
+    )
+    late = asyncio.create_task(scripted.client().welcome())
+    await asyncio.sleep(0.03)
+    path.write_bytes(right)
+    assert (await late).pid == one.pid
+
+
 async def test_unloads_and_ends_when_idle(scripted: Scripted) -> None:
     client = scripted.client(idle_unload_s=1, idle_exit_s=1)
     await client.denoise(ask("one"))
