@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio  # noqa: F401 - the suite's asyncio mode
+
+from dgemma_lsp.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.torch, pytest.mark.model]
@@ -138,11 +139,12 @@ def test_doctor(environment: dict[str, str]) -> None:
     assert "BAD" in bad.stdout
 
 
-def test_help_is_there() -> None:
-    for arguments in ([], ["fill"], ["doctor"], ["lsp"], ["serve"], ["stop"]):
-        ran = dgemma(dict(os.environ), *arguments, "--help")
-        assert ran.returncode == 0
-        assert "usage: dgemma" in ran.stdout
+@pytest.mark.parametrize("command", [[], ["fill"], ["doctor"], ["lsp"], ["serve"], ["stop"]])
+def test_help_is_there(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: dgemma" in capsys.readouterr().out
 
 
 def test_the_demo_fills_real_holes(environment: dict[str, str]) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from transformers.models.diffusion_gemma import DiffusionGemmaForBlockDiffusion
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.models.diffusion_gemma.modeling_diffusion_gemma import (
+    DiffusionGemmaForBlockDiffusion,
+)
 from transformers.utils.import_utils import is_accelerate_available
 
 from dgemma_runtime.models.base import ModelSpec, PrefixState
