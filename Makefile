@@ -18,7 +18,7 @@ demo: setup ## Fill holes in examples/ with the real model and watch the canvas 
 	@$(BIN)/python scripts/demo.py
 
 test: setup ## Run every test that runs on a CPU, the real model's included.
-	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q
+	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY) ## Format, lint and type checks.
 	$(BIN)/ruff format --check .

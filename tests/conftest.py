@@ -10,11 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
 REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
 """Set by ``make test``: what is missing fails there instead of being skipped."""
+
+# The same examples every time under `make test`; plain `pytest` goes on looking for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+if REQUIRE_ALL:
+    hypothesis.settings.load_profile("steady")
 
 sys.path.insert(0, str(ROOT / "tests"))  # tests/support is imported as ``support``
 
