@@ -165,12 +165,13 @@ def step(
     if problem.sample:
         chosen = sampler.draw(tempered, generator, config.sample_top_k)
     # (4) accept
+    total = logits.logsumexp(-1)  # (rows,)
     entropy = None
     if config.acceptance is Acceptance.ENTROPY_BOUND:
         entropy = sampler.entropies(tempered)
         accepted = sampler.accept_entropy_bound(entropy, config.entropy_bound)
     else:
-        probability = sampler.log_probabilities_of(logits, chosen).exp()
+        probability = sampler.log_probabilities_of(logits, chosen, total).exp()
         accepted = sampler.accept_leading_run(
             probability, problem.span_of[rows], config.run_confidence
         )
@@ -189,7 +190,7 @@ def step(
         decided=state.decided if uniform else state.decided.index_copy(0, rows, accepted),
         best=best,
         log_probability=state.log_probability.index_copy(
-            0, rows, sampler.log_probabilities_of(logits, taken)
+            0, rows, sampler.log_probabilities_of(logits, taken, total)
         ),
         history=stopping.remember(state.history, best, config.stable_steps),
         feedback=tempered if uniform else None,

@@ -53,9 +53,12 @@ def entropies(logits: Tensor) -> Tensor:
     return -(finite * probabilities).sum(-1)
 
 
-def log_probabilities_of(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Return the log-probability (rows,) of ``tokens`` (rows,) under ``logits`` (rows, vocab)."""
-    return logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
+def log_probabilities_of(logits: Tensor, tokens: Tensor, total: Tensor) -> Tensor:
+    """Return the log-probability (rows,) of ``tokens`` (rows,) under ``logits`` (rows, vocab).
+
+    ``total`` is the ``logsumexp`` of each row: a pass over the vocabulary that a step makes once.
+    """
+    return logits.gather(-1, tokens[:, None]).squeeze(-1) - total
 
 
 def accept_entropy_bound(entropy: Tensor, bound: float) -> Tensor:
