@@ -123,6 +123,13 @@ class FillResult(_Shape, frozen=True, kw_only=True):
     model: str | None
 
 
+class StopResult(_Shape, frozen=True, kw_only=True):
+    """Result of ``dgemma/stopRuntime``; ``message`` says why a runtime could not be ended."""
+
+    stopped: Annotated[bool, Meta(description="Whether one ran and was ended.")]
+    message: str | None = None
+
+
 class StatusResult(_Shape, frozen=True, kw_only=True):
     """Result of ``dgemma/status``."""
 

@@ -15,7 +15,6 @@ from dgemma_lsp.features import documents, fill, inline_completion, lifecycle, s
 from dgemma_lsp.features.progress import LoadingProgress
 from dgemma_lsp.features.protocol import ServerProtocol, converter
 from dgemma_lsp.session import Session
-from dgemma_wire.errors import DgemmaError
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +76,22 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def _(params: types.InlineCompletionParams) -> types.InlineCompletionList:
-        return await inline_completion.inline_completion(session, params)
+        try:
+            return await inline_completion.inline_completion(session, params)
+        except Exception as err:
+            # The edge of the server: a fault of ours is silence to the person, never an error.
+            # Its traceback may quote a document, so it is for DEBUG alone.
+            traceback = log.isEnabledFor(logging.DEBUG)
+            log.error("a completion failed with %s", type(err).__name__, exc_info=traceback)
+            return types.InlineCompletionList(items=[])
 
     @server.command(methods.ACCEPTED)
     def _(*_: Any) -> None:
         session.tally.accepted += 1
 
     @server.command(methods.RESTART_RUNTIME)
-    async def _(*_: Any) -> bool:
-        return await status.stop_runtime(session)
+    async def _(*_: Any) -> Any:
+        return msgspec.to_builtins(await status.stop_runtime(session))
 
 
 def _register_ours(server: DgemmaServer, session: Session) -> None:
@@ -106,7 +112,4 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
 
     @server.feature(methods.STOP_RUNTIME)
     async def _(_: Any) -> Any:
-        try:
-            return {"stopped": await status.stop_runtime(session)}
-        except DgemmaError as err:
-            return {"stopped": False, "message": str(err)}
+        return msgspec.to_builtins(await status.stop_runtime(session))

@@ -116,6 +116,7 @@ class Session:
             self._let_go(self._client)
             self._client = None
             self.runtime_status = None
+            self.cache.clear()
 
     def _let_go(self, client: RuntimeClient) -> None:
         task = asyncio.create_task(client.close())

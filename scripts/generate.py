@@ -121,6 +121,7 @@ def protocol() -> str:
         methods.Phases,
         methods.PreviewParams,
         methods.StatusResult,
+        methods.StopResult,
     ):
         out += table(shape)
     out += [

@@ -30,11 +30,10 @@ async def status(session: Session) -> methods.StatusResult:
     )
 
 
-async def stop_runtime(session: Session) -> bool:
-    """End the runtime; returns whether one ran. The next request starts another.
-
-    Raises:
-        DgemmaError: It runs but cannot be talked to.
-    """
+async def stop_runtime(session: Session) -> methods.StopResult:
+    """End the runtime; the next request starts another."""
     session.problem = None
-    return await session.client().stop_runtime()
+    try:
+        return methods.StopResult(stopped=await session.client().stop_runtime())
+    except DgemmaError as err:
+        return methods.StopResult(stopped=False, message=str(err))
