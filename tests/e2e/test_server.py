@@ -415,3 +415,21 @@ async def test_source_text_stays_out_of_the_log(start: Start, run_dir: Path) -> 
     assert "client:" in log
     assert "hunter2" not in log
     assert "a + b" not in log
+
+
+async def test_a_fault_of_ours_is_silence(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from dgemma_lsp import server as module
+    from dgemma_lsp.server import create_server
+
+    async def fault(*_: object) -> None:
+        raise ValueError("x = hunter2")
+
+    monkeypatch.setattr(module.inline_completion, "inline_completion", fault)
+    server = create_server("0")
+    handler = server.protocol.fm.features["textDocument/inlineCompletion"]
+    answer = await handler(None)
+    assert answer == types.InlineCompletionList(items=[])
+    assert "ValueError" in caplog.text
+    assert "hunter2" not in caplog.text
