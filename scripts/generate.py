@@ -42,8 +42,8 @@ def configuration() -> str:
         "laid over earlier ones; a wrong value is told once and leaves the earlier settings in",
         "force.",
         "",
-        f"Those under `{SECTION}.runtime` are what a runtime process is started with. One that runs",
-        "already keeps its own until it ends: `dgemma stop`, or the command",
+        f"Those under `{SECTION}.runtime` are what a runtime process is started with. One that",
+        "runs already keeps its own until it ends: `dgemma stop`, or the command",
         "`dgemma.restartRuntime`, lets the next request start one with the new settings.",
         "",
     ]
