@@ -84,7 +84,6 @@ class Session:
         self.cache = CandidateCache()
         self.tally = Tally()
         self.problem: str | None = None
-        self.runtime_status: Status | None = None
         self.configured = asyncio.Event()
         """Set once the client has had its chance to send settings."""
         self._layers: dict[str, object] = {}
@@ -115,7 +114,6 @@ class Session:
         if changed and self._client is not None:
             self._let_go(self._client)
             self._client = None
-            self.runtime_status = None
             self.cache.clear()
 
     def _let_go(self, client: RuntimeClient) -> None:
@@ -138,8 +136,7 @@ class Session:
                 endpoint.runtime_directory(),
                 self.release,
                 name=f"dgemma-lsp {Path.cwd().name}",
-                on_status=self._take_status,
-                on_lost=self._take_loss,
+                on_status=self._on_status,
             )
         return self._client
 
@@ -147,13 +144,6 @@ class Session:
     def connected(self) -> bool:
         """Whether a runtime is at the other end now."""
         return self._client is not None and self._client.connected
-
-    def _take_status(self, status: Status) -> None:
-        self.runtime_status = status
-        self._on_status(status)
-
-    def _take_loss(self) -> None:
-        self.runtime_status = None
 
     async def close(self) -> None:
         """Cancel what is under way and hang up; the runtime goes on for other editors."""

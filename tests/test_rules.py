@@ -118,7 +118,7 @@ def test_the_wire_version_belongs_to_the_wire() -> None:
     text = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
     found = re.search(r"Protocol version \*\*(\d+)\*\*, shape `(\w+)`", text)
     assert found is not None
-    assert found.groups() == ("1", "2f0a520f96af")
+    assert found.groups() == ("1", "2761c54b5611")
 
 
 def test_version_is_the_changelogs() -> None:

@@ -68,7 +68,6 @@ class Canvas:
         self.live = live
         self._place = place
         self._drawn = 0
-        self._plain_steps = 0
 
     def preview(self, preview: PreviewParams) -> None:
         """Draw a draft."""

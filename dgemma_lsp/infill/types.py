@@ -18,7 +18,7 @@ class HoleKind(StrEnum):
     MID_LINE = "mid_line"
     """Code follows on the line: part of one line."""
     LINE = "line"
-    """Nothing but blanks or closers follows: the rest of one line."""
+    """Nothing but blanks follows: the rest of one line."""
     BLOCK = "block"
     """The cursor stands where a block is expected: several lines."""
 
@@ -91,7 +91,6 @@ class RejectReason(StrEnum):
     REPEATS_SUFFIX = "repeats_suffix"
     REPEATS_LINE = "repeats_line"
     ADDS_SYNTAX_ERROR = "adds_syntax_error"
-    TOO_SLOW = "too_slow"
 
 
 @dataclass(frozen=True, slots=True)

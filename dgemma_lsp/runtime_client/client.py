@@ -99,7 +99,6 @@ class RuntimeClient:
         release: This distribution's version.
         name: How this peer calls itself in the runtime's log.
         on_status: Called with every ``Status`` the runtime sends.
-        on_lost: Called when a live connection ends.
     """
 
     def __init__(
@@ -110,7 +109,6 @@ class RuntimeClient:
         release: str,
         name: str,
         on_status: OnStatus = lambda _: None,
-        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self._command = tuple(command)
@@ -118,7 +116,6 @@ class RuntimeClient:
         self._release = release
         self._name = name
         self._on_status = on_status
-        self._on_lost = on_lost
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
         self._ids = itertools.count(1)
@@ -308,7 +305,6 @@ class RuntimeClient:
         finally:
             if self._link is link:
                 self._link = None
-                self._on_lost()
             with contextlib.suppress(OSError):
                 link.writer.close()
             gone = RuntimeUnavailable(f"The connection to the runtime was lost: {reason}.")

@@ -60,12 +60,6 @@ def balance(text: str, language: Language) -> Balance:
     return Balance(tuple(unclosed), tuple(unopened), mismatched, open_string)
 
 
-def closers_for(unclosed: tuple[Bracket, ...], language: Language) -> str:
-    """The closing brackets that ``unclosed`` lacks, innermost first."""
-    pairs = dict(language.brackets)
-    return "".join(pairs[bracket.char] for bracket in reversed(unclosed))
-
-
 def code_depths(text: str, language: Language) -> list[int | None]:
     """Depth of brackets before each character; ``None`` inside strings and comments."""
     pairs = dict(language.brackets)

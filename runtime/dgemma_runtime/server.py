@@ -39,7 +39,6 @@ from dgemma_wire.messages import (
     Failed,
     GetStatus,
     Hello,
-    Load,
     Message,
     Refused,
     RuntimeMessage,
@@ -220,8 +219,6 @@ class RuntimeServer:
                     self._fail(dropped)
             case GetStatus():
                 peer.send(self.status())
-            case Load():
-                self._load()
             case Stop():
                 log.info("peer %d asked the runtime to stop", peer.number)
                 self.stop()

@@ -6,7 +6,7 @@ that decides what may be said when lives in this module.
 
 A frame is a 4-byte big-endian length and that many bytes of msgpack: a map with a ``type`` key.
 
-    peer      Hello ─┬─► Welcome ── Denoise / Cancel / GetStatus / Load / Stop ─►
+    peer      Hello ─┬─► Welcome ── Denoise / Cancel / GetStatus / Stop ─►
                      └─► Refused (closes)
     runtime          ◄── Draft* then exactly one Done or Failed per Denoise, Status at any time
 """

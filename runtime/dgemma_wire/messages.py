@@ -106,10 +106,6 @@ class GetStatus(_Message, frozen=True, kw_only=True):
     """Ask for a ``Status`` now."""
 
 
-class Load(_Message, frozen=True, kw_only=True):
-    """Bring the model into memory ahead of the first request."""
-
-
 class Stop(_Message, frozen=True, kw_only=True):
     """End the runtime process; running requests fail with ``shutting_down``."""
 
@@ -267,6 +263,6 @@ class Status(_Message, frozen=True, kw_only=True):
     resident_mb: int = 0
 
 
-PeerMessage: TypeAlias = Hello | Denoise | Cancel | GetStatus | Load | Stop
+PeerMessage: TypeAlias = Hello | Denoise | Cancel | GetStatus | Stop
 RuntimeMessage: TypeAlias = Welcome | Refused | Draft | Done | Failed | Status
 Message: TypeAlias = PeerMessage | RuntimeMessage

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from dgemma_lsp.languages import ALL, BY_ID, GENERIC, by_extension, by_id
-from dgemma_lsp.syntax.brackets import balance, closers_for, code_depths
+from dgemma_lsp.syntax.brackets import balance, code_depths
 from dgemma_lsp.syntax.errors import count_errors, find_errors
 from dgemma_lsp.syntax.grammar import Grammar, GrammarMissing, GrammarSource, load_grammar
 from dgemma_lsp.syntax.scope import block_expected
@@ -172,7 +172,6 @@ def test_where_a_block_is_expected(language: str, marked: str, wanted: bool) -> 
 def test_balance() -> None:
     found = balance("f(a, '(', [1 # )\n", PYTHON)
     assert [bracket.char for bracket in found.unclosed] == ["(", "["]
-    assert closers_for(found.unclosed, PYTHON) == "])"
     assert balance("(]", PYTHON).mismatched == 1
     assert balance("a)b]", PYTHON).unopened[1].offset == 3
     assert balance('x = """a\n"b', PYTHON).open_string == 4
