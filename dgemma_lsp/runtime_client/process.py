@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 START_S = 30.0
 """How long a started process may take until it can be connected to; loading comes after that."""
-_EXIT_ALREADY_RUNNING = 3
 _POLL_S = 0.02
 _DETACHED: int = (
     subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
@@ -96,7 +95,7 @@ async def connect(
         if child is None:
             child = _spawn([*find_command(command), *flags(settings)], log_file)
         status = child.poll()
-        if status not in (None, _EXIT_ALREADY_RUNNING):
+        if status not in (None, endpoints.EXIT_ALREADY_RUNNING):
             raise RuntimeStartFailed(
                 f"The runtime ended with status {status}: {_tail(log_file) or 'it said nothing'}"
             )
@@ -104,7 +103,7 @@ async def connect(
             raise RuntimeStartFailed(
                 f"A runtime holds {endpoints.lock_path(directory, settings.model)} but does not "
                 f"answer; end it and try again."
-                if status == _EXIT_ALREADY_RUNNING
+                if status == endpoints.EXIT_ALREADY_RUNNING
                 else f"The runtime did not answer within {start_s:.0f} s: "
                 f"{_tail(log_file) or 'it said nothing'}"
             )

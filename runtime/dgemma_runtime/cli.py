@@ -26,9 +26,6 @@ from dgemma_wire import PROTOCOL_VERSION, endpoint
 from dgemma_wire.errors import DgemmaError, SettingsError
 from dgemma_wire.settings import RuntimeSettings
 
-EXIT_ALREADY_RUNNING = 3
-"""Exit status when another process of this user serves the model; a starter then connects."""
-
 INSTALL = "pip install 'dgemma[runtime]'"
 LOG_VARIABLE = "DGEMMA_LOG"
 
@@ -190,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
         process.serve(engine, settings, directory, release(), arguments.transport)
     except process.AlreadyRunning:
         print(f"A runtime for {arguments.model} is already running.", file=sys.stderr)
-        return EXIT_ALREADY_RUNNING
+        return endpoint.EXIT_ALREADY_RUNNING
     except DgemmaError as err:
         print(f"dgemma-runtime: {err}", file=sys.stderr)
         return 1

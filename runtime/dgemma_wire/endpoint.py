@@ -30,6 +30,9 @@ from dgemma_wire.errors import AddressError
 MAX_SOCKET_PATH_BYTES = 100
 """Kernels take 104 (macOS) to 108 (Linux) bytes with the closing zero."""
 
+EXIT_ALREADY_RUNNING = 3
+"""Exit status of a runtime that found the lock held; whoever started it connects to the other."""
+
 DIRECTORY_VARIABLE = "DGEMMA_RUNTIME_DIR"
 """Environment variable that moves the directory: for tests, containers and odd homes."""
 

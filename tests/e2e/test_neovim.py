@@ -48,11 +48,8 @@ vim.cmd('qall!')
 """
 
 
+@pytest.mark.neovim
 def test_neovim_attaches_and_fills(run_dir: Path, tmp_path: Path) -> None:
-    if not NVIM.exists():
-        if os.environ.get("DGEMMA_REQUIRE_ALL") == "1":
-            pytest.fail("Neovim is missing: pip install -e '.[dev]' brings it")
-        pytest.skip("Neovim is not installed in this environment")
     scripted = Scripted(run_dir, rules=[{"when": "価格", "text": "total * rate"}])
     file = tmp_path / "a.py"
     file.write_text("# 価格 🦜\ndef price(total, rate):\n    label = '🦜'; return \n")

@@ -136,7 +136,7 @@ def main() -> int:
             arguments.transport,
         )
     except process.AlreadyRunning:
-        return cli.EXIT_ALREADY_RUNNING
+        return endpoint.EXIT_ALREADY_RUNNING
     return 0
 
 
