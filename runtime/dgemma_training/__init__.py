@@ -1,0 +1,1 @@
+"""Makes and measures the models of dgemma: data, canvas training, evaluation."""
