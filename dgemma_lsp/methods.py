@@ -10,12 +10,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from dgemma_wire.messages import DraftToken, Status, Timings
+from dgemma_wire.messages import DraftToken, RewriteKind, Status, Timings
 
 FILL = "dgemma/fill"
 """Request: fill the hole at a position and answer with everything known of it."""
 PREVIEW = "dgemma/preview"
 """Notification to the client: the canvas of a running fill as it stands."""
+REWRITE = "dgemma/rewrite"
+"""Request: rewrite the lines of a range by an instruction the model knows, as an edit."""
+REWRITES = "dgemma/rewrites"
+"""Request: the instructions the model knows, and how often it gets each right."""
 STATUS = "dgemma/status"
 """Request: what the server and its runtime are doing, and why it was silent."""
 STOP_RUNTIME = "dgemma/stopRuntime"
@@ -123,6 +127,73 @@ class FillResult(_Shape, frozen=True, kw_only=True):
     model: str | None
 
 
+class Range(_Shape, frozen=True, kw_only=True):
+    """A stretch of a document, as LSP means it: ``end`` is behind its last character."""
+
+    start: Position
+    end: Position
+
+
+class TextEdit(_Shape, frozen=True, kw_only=True):
+    """One change of a text, as LSP's."""
+
+    range: Range
+    new_text: str
+
+
+class DocumentEdit(_Shape, frozen=True, kw_only=True):
+    """The changes of one document at one version, as LSP's ``TextDocumentEdit``."""
+
+    text_document: DocumentId
+    edits: tuple[TextEdit, ...]
+
+
+class VersionedEdit(_Shape, frozen=True, kw_only=True):
+    """A ``WorkspaceEdit`` of LSP; clients refuse it when the document has moved on."""
+
+    document_changes: tuple[DocumentEdit, ...]
+
+
+class RewriteParams(_Shape, frozen=True, kw_only=True):
+    """Parameters of ``dgemma/rewrite``. The lines that the range touches are rewritten."""
+
+    text_document: Annotated[
+        DocumentId, Meta(description="With a version, only that version is rewritten.")
+    ]
+    range: Range
+    instruction: Annotated[str, Meta(description="One of `dgemma/rewrites`, places filled in.")]
+    candidates: Annotated[int | None, Meta(description="How many; null takes the setting.")] = None
+    deadline_ms: Annotated[int | None, Meta(description="Milliseconds it may take.")] = None
+    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
+
+
+class RewriteResult(_Shape, frozen=True, kw_only=True):
+    """Result of ``dgemma/rewrite``: an edit, or null and the reason."""
+
+    edit: VersionedEdit | None
+    reason: str | None
+    message: Annotated[str | None, Meta(description="The reason in words, for a person.")]
+    instruction: Annotated[str | None, Meta(description="In the model's own words.")]
+    candidates: tuple[CandidateResult, ...]
+    timings: Phases
+    model: str | None
+
+
+class RewritesParams(_Shape, frozen=True, kw_only=True):
+    """Parameters of ``dgemma/rewrites``."""
+
+    language: Annotated[
+        str | None, Meta(description="LSP language identifier; null for all languages.")
+    ] = None
+
+
+class RewritesResult(_Shape, frozen=True, kw_only=True):
+    """Result of ``dgemma/rewrites``; ``message`` says why there are none to be known."""
+
+    rewrites: tuple[RewriteKind, ...]
+    message: str | None = None
+
+
 class StopResult(_Shape, frozen=True, kw_only=True):
     """Result of ``dgemma/stopRuntime``; ``message`` says why a runtime could not be ended."""
 
@@ -146,3 +217,12 @@ class StatusResult(_Shape, frozen=True, kw_only=True):
     shown: int
     accepted: int
     last_total_ms: float | None
+    adapter: Annotated[
+        str, Meta(description="Adapter of the last answer; empty for the model's own.")
+    ] = ""
+    adapter_problem: Annotated[
+        str | None, Meta(description="Why the workspace's adapter is not used.")
+    ] = None
+    rewrites: Annotated[
+        tuple[RewriteKind, ...], Meta(description="What the connected model can do to a selection.")
+    ] = ()

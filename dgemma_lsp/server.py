@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from lsprotocol import types
@@ -11,12 +11,14 @@ from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from dgemma_lsp import methods
-from dgemma_lsp.features import documents, fill, inline_completion, lifecycle, status
+from dgemma_lsp.features import documents, fill, inline_completion, lifecycle, rewrite, status
 from dgemma_lsp.features.progress import LoadingProgress
 from dgemma_lsp.features.protocol import ServerProtocol, converter
 from dgemma_lsp.session import Session
 
 log = logging.getLogger(__name__)
+
+Params = TypeVar("Params")
 
 
 class DgemmaServer(LanguageServer):
@@ -62,6 +64,10 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
     async def _(params: types.DidChangeConfigurationParams) -> None:
         await lifecycle.did_change_configuration(session, server, params)
 
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def _(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        lifecycle.did_change_folders(session, params)
+
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def _(params: types.DidOpenTextDocumentParams) -> None:
         documents.did_open(session, params)
@@ -85,6 +91,22 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
             log.error("a completion failed with %s", type(err).__name__, exc_info=traceback)
             return types.InlineCompletionList(items=[])
 
+    @server.feature(
+        types.TEXT_DOCUMENT_CODE_ACTION,
+        types.CodeActionOptions(code_action_kinds=[rewrite.KIND], resolve_provider=True),
+    )
+    def _(params: types.CodeActionParams) -> list[types.CodeAction]:
+        return rewrite.code_actions(session, params)
+
+    @server.feature(types.CODE_ACTION_RESOLVE)
+    async def _(action: types.CodeAction) -> types.CodeAction:
+        why = await rewrite.resolve(session, action, action.data)
+        if why is not None:
+            server.window_show_message(
+                types.ShowMessageParams(types.MessageType.Info, f"dgemma: {why}")
+            )
+        return action
+
     @server.command(methods.ACCEPTED)
     def _(*_: Any) -> None:
         session.tally.accepted += 1
@@ -100,11 +122,18 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
 
     @server.feature(methods.FILL)
     async def _(params: Any) -> Any:
-        try:
-            asked = msgspec.convert(params, type=methods.FillParams)
-        except msgspec.ValidationError as err:
-            raise JsonRpcInvalidParams(f"{methods.FILL}: {err}") from err
+        asked = _asked(methods.FILL, params, methods.FillParams)
         return msgspec.to_builtins(await fill.fill(session, asked, preview))
+
+    @server.feature(methods.REWRITE)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.REWRITE, params, methods.RewriteParams)
+        return msgspec.to_builtins(await rewrite.rewrite(session, asked))
+
+    @server.feature(methods.REWRITES)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.REWRITES, params, methods.RewritesParams)
+        return msgspec.to_builtins(await rewrite.rewrites(session, asked))
 
     @server.feature(methods.STATUS)
     async def _(_: Any) -> Any:
@@ -113,3 +142,11 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
     @server.feature(methods.STOP_RUNTIME)
     async def _(_: Any) -> Any:
         return msgspec.to_builtins(await status.stop_runtime(session))
+
+
+def _asked(method: str, params: Any, shape: type[Params]) -> Params:
+    """Return the parameters of a request of ours; none at all count as empty ones."""
+    try:
+        return msgspec.convert(params or {}, type=shape)
+    except msgspec.ValidationError as err:
+        raise JsonRpcInvalidParams(f"{method}: {err}") from err

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from dgemma_lsp.adapters import WorkspaceAdapters
 from dgemma_lsp.documents import DocumentStore
 from dgemma_lsp.ignored import is_ignored
 from dgemma_lsp.infill.reuse import CandidateCache
@@ -26,13 +27,16 @@ from dgemma_lsp.settings import Settings, load
 from dgemma_lsp.syntax.lines import Encoding
 from dgemma_wire import endpoint
 from dgemma_wire.errors import FailureCode
-from dgemma_wire.messages import Status
+from dgemma_wire.messages import RewriteKind, Status
 
 log = logging.getLogger(__name__)
 
 
 CONFIGURED_S = 5.0
 """How long requests are held for a client that was asked for its settings and does not answer."""
+
+
+Found = TypeVar("Found", bound=Outcome)
 
 
 class Superseded(Exception):
@@ -95,6 +99,7 @@ class Session:
         self._on_problem = on_problem
         self._told: set[str] = set()
         self._salt = secrets.token_bytes(16)
+        self.adapters = WorkspaceAdapters()
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -111,6 +116,9 @@ class Session:
             self.settings.runtime,
             self.settings.runtime_command,
         )
+        if settings.adapter != self.settings.adapter:
+            self.adapters.forget_refusals()
+            self.cache.clear()
         self.settings = settings
         if changed and self._client is not None:
             self._let_go(self._client)
@@ -146,6 +154,16 @@ class Session:
         """Whether a runtime is at the other end now."""
         return self._client is not None and self._client.connected
 
+    @property
+    def offers(self) -> tuple[RewriteKind, ...]:
+        """The rewrites a runtime said it can do, when one was connected; asks nobody."""
+        welcome = None if self._client is None else self._client.last_welcome
+        return () if welcome is None else welcome.capabilities.rewrites
+
+    def adapter_for(self, uri: str) -> str:
+        """Return the id of the adapter for a document; empty for the model's own."""
+        return self.adapters.choose(self.settings.adapter, uri)
+
     async def close(self) -> None:
         """Cancel what is under way and hang up; the runtime goes on for other editors."""
         for task in self._in_flight.values():
@@ -176,8 +194,10 @@ class Session:
             return DeclineReason.UNKNOWN_DOCUMENT
         return None
 
-    async def newest(self, uri: str, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def newest(self, uri: str, work: Coroutine[Any, Any, Found]) -> Found:
         """Run a document's fill, ending the one that runs for it already.
+
+        Rewrites call it with a key of their own: typing on must not end one.
 
         Raises:
             Superseded: A newer fill of the document ended this one.
@@ -199,6 +219,7 @@ class Session:
             if self._in_flight.get(uri) is task:
                 del self._in_flight[uri]
         self.tally.add(outcome)
+        self.adapters.note(outcome)
         if outcome.silence in (Silence.NO_RUNTIME, FailureCode.MODEL_UNAVAILABLE):
             self.tell_problem(outcome.message or "")
         elif outcome.silence is None:

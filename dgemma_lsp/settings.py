@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from dgemma_wire.adapters import ID_PATTERN
 from dgemma_wire.errors import SettingsError
 from dgemma_wire.settings import RuntimeSettings
 
@@ -81,6 +82,14 @@ class Settings(
             le=8,
         ),
     ] = 2
+    adapter: Annotated[
+        str,
+        Meta(
+            description="Weights fine-tuned on your code: `auto` uses those of the workspace when "
+            "there are some, `off` none, and an id those of that name.",
+            pattern=rf"^{ID_PATTERN}$(?!\n)",  # a dollar alone lets a final line break pass
+        ),
+    ] = "auto"
     ignore: Annotated[
         tuple[str, ...],
         Meta(

@@ -124,6 +124,13 @@ def protocol() -> str:
         methods.VerdictResult,
         methods.Phases,
         methods.PreviewParams,
+        methods.RewriteParams,
+        methods.RewriteResult,
+        methods.VersionedEdit,
+        methods.DocumentEdit,
+        methods.TextEdit,
+        methods.RewritesParams,
+        methods.RewritesResult,
         methods.StatusResult,
         methods.StopResult,
     ):
@@ -147,7 +154,15 @@ def protocol() -> str:
     for shape in get_args(messages.RuntimeMessage):
         out += table(shape)
     out += ["### Parts of messages", ""]
-    for shape in (messages.ModelLimits, messages.DraftToken, messages.Candidate, messages.Timings):
+    for shape in (
+        messages.Rewrite,
+        messages.ModelLimits,
+        messages.Capabilities,
+        messages.RewriteKind,
+        messages.DraftToken,
+        messages.Candidate,
+        messages.Timings,
+    ):
         out += table(shape)
     return "\n".join(out)
 
@@ -182,7 +197,7 @@ def attributes(about: str) -> Iterator[tuple[str, str]]:
     for line in lines:
         if line.startswith("    ") and not line.startswith("     ") and ":" in line:
             if name:
-                yield name, text
+                yield name, text.replace("``", "`")
             name, _, text = line.strip().partition(":")
             text = text.strip()
         elif line.strip():

@@ -75,6 +75,8 @@ class EditorClient:
                         workspace=types.WorkspaceClientCapabilities(configuration=True),
                     ),
                     initialization_options=settings,
+                    # As an editor that was started here: the workspace's adapter is used.
+                    workspace_folders=[types.WorkspaceFolder(Path.cwd().as_uri(), Path.cwd().name)],
                 )
             )
         )

@@ -59,7 +59,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N", help="Bound on denoise steps.")
     parser.add_argument("--deadline-ms", type=int, metavar="MS", help="Time it may take.")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="Random seed.")
+    add_model_options(parser)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which model answers, with which weights."""
     add_runtime_options(parser)
+    parser.add_argument("--adapter", help="auto, off, or the id of an adapter (default: auto).")
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +75,15 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
-    """Return the settings that the runtime flags stand for."""
+    """Return the settings that the flags of a model, or of a runtime alone, stand for."""
     runtime = {
         name: value
         for name in ("model", "device")
         if (value := getattr(arguments, name)) is not None
     }
-    return {"runtime": runtime} if runtime else {}
+    settings: dict[str, object] = {"runtime": runtime} if runtime else {}
+    adapter = getattr(arguments, "adapter", None)
+    return settings if adapter is None else {**settings, "adapter": adapter}
 
 
 def read_target(place: str) -> Target:
@@ -88,14 +96,28 @@ def read_target(place: str) -> Target:
     if match is None:
         raise PlaceError(f"{place} is not of the form FILE:LINE:COL, such as src/app.py:12:5.")
     path, line, column = Path(match[1]), int(match[2]), int(match[3])
+    return Target(path, place_at(str(path), read_file(path), line, column))
+
+
+def read_file(path: Path) -> str:
+    """Return a file's text with the line ends it has.
+
+    Raises:
+        PlaceError: It cannot be read, or is no UTF-8 text.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
+            return file.read()
     except OSError as err:
         raise PlaceError(f"{path} cannot be read: {err.strerror or err}.") from err
     except UnicodeDecodeError as err:
         raise PlaceError(f"{path} is not UTF-8 text (byte {err.start}).") from err
-    return Target(path, place_at(str(path), text, line, column))
+
+
+def language_id(path: Path) -> str:
+    """Return the LSP language identifier of a file, by its name."""
+    language = by_extension(path)
+    return language.ids[0] if language.ids else "plaintext"
 
 
 def place_at(name: str, text: str, line: int, column: int) -> Place:
@@ -134,9 +156,7 @@ def open_place(
 ) -> methods.FillParams:
     """Open the file at the server and return what to ask it."""
     place = target.place
-    language = by_extension(target.path)
-    language_id = language.ids[0] if language.ids else "plaintext"
-    uri = client.open(target.path, place.text, language_id)
+    uri = client.open(target.path, place.text, language_id(target.path))
     return methods.FillParams(
         text_document=methods.DocumentId(uri=uri, version=1),
         position=methods.Position(line=place.line - 1, character=place.column - 1),

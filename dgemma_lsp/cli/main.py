@@ -16,7 +16,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    from dgemma_lsp.cli import doctor, fill  # their imports cost; --version needs none
+    from dgemma_lsp.cli import doctor, fill, rewrite  # their imports cost; --version needs none
 
     made = argparse.ArgumentParser(
         prog="dgemma",
@@ -35,6 +35,15 @@ def parser() -> argparse.ArgumentParser:
     )
     fill.add_arguments(one)
     one.set_defaults(run=fill.run)
+
+    one = commands.add_parser(
+        "rewrite",
+        help="rewrite some lines by an instruction",
+        description="Rewrite lines of a file by an instruction the model knows. Prints the new "
+        "lines, unless a flag asks for another form. Nothing is written without --write.",
+    )
+    rewrite.add_arguments(one)
+    one.set_defaults(run=rewrite.run)
 
     one = commands.add_parser(
         "lsp",

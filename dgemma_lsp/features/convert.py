@@ -10,6 +10,7 @@ from dgemma_lsp import methods
 from dgemma_lsp.documents import Change, Position
 from dgemma_lsp.infill.types import Candidate, Snapshot
 from dgemma_lsp.pipeline import Outcome
+from dgemma_lsp.rewriting import Rewritten
 from dgemma_lsp.syntax.lines import Encoding
 
 
@@ -65,24 +66,96 @@ def to_items(
 def to_fill_result(outcome: Outcome, version: int | None) -> methods.FillResult:
     """Return an outcome as the result of ``dgemma/fill``."""
     shown = outcome.shown
-    reason = outcome.declined or outcome.silence
-    times = outcome.times
     return methods.FillResult(
         text=shown[0].text if shown else None,
-        reason=None if reason is None else str(reason),
+        reason=_reason(outcome),
         message=outcome.message,
         version=version,
         kind=None if outcome.hole is None else str(outcome.hole.kind),
         candidates=tuple(_candidate(each) for each in outcome.candidates),
-        timings=methods.Phases(
-            capture_ms=times.capture_ms,
-            wire_ms=times.wire_ms,
-            validate_ms=times.validate_ms,
-            total_ms=times.total_ms,
-            cached=False,
-            runtime=times.runtime,
-        ),
+        timings=_phases(outcome),
         model=outcome.model,
+    )
+
+
+def to_rewrite_result(
+    found: Rewritten, snapshot: Snapshot | None, encoding: Encoding
+) -> methods.RewriteResult:
+    """Return what came of a rewrite as the result of ``dgemma/rewrite``."""
+    edit = None
+    if found.edit is not None and snapshot is not None:
+        start, end = (
+            _position(snapshot, at, encoding) for at in (found.edit.start, found.edit.end)
+        )
+        change = methods.TextEdit(
+            range=methods.Range(start=start, end=end), new_text=found.edit.text
+        )
+        document = methods.DocumentId(uri=snapshot.uri, version=found.edit.version)
+        edit = methods.VersionedEdit(
+            document_changes=(methods.DocumentEdit(text_document=document, edits=(change,)),)
+        )
+    return methods.RewriteResult(
+        edit=edit,
+        reason=_reason(found),
+        message=found.message,
+        instruction=found.instruction,
+        candidates=tuple(_candidate(each) for each in found.candidates),
+        timings=_phases(found),
+        model=found.model,
+    )
+
+
+def _position(snapshot: Snapshot, offset: int, encoding: Encoding) -> methods.Position:
+    line, character = snapshot.parsed.position_at(offset, encoding)
+    return methods.Position(line=line, character=character)
+
+
+def to_workspace_edit(edit: methods.VersionedEdit) -> types.WorkspaceEdit:
+    """Return an edit of ours in LSP's types."""
+    return types.WorkspaceEdit(
+        document_changes=[
+            types.TextDocumentEdit(
+                text_document=types.OptionalVersionedTextDocumentIdentifier(
+                    uri=document.text_document.uri, version=document.text_document.version
+                ),
+                edits=[
+                    types.TextEdit(_to_range(change.range), change.new_text)
+                    for change in document.edits
+                ],
+            )
+            for document in edit.document_changes
+        ]
+    )
+
+
+def _to_range(range_: methods.Range) -> types.Range:
+    return types.Range(
+        *(types.Position(at.line, at.character) for at in (range_.start, range_.end))
+    )
+
+
+def from_range(range_: types.Range) -> methods.Range:
+    """Return a range of LSP's in our shape."""
+    start, end = (
+        methods.Position(line=at.line, character=at.character) for at in (range_.start, range_.end)
+    )
+    return methods.Range(start=start, end=end)
+
+
+def _reason(outcome: Outcome) -> str | None:
+    reason = outcome.declined or outcome.silence
+    return None if reason is None else str(reason)
+
+
+def _phases(outcome: Outcome) -> methods.Phases:
+    times = outcome.times
+    return methods.Phases(
+        capture_ms=times.capture_ms,
+        wire_ms=times.wire_ms,
+        validate_ms=times.validate_ms,
+        total_ms=times.total_ms,
+        cached=False,
+        runtime=times.runtime,
     )
 
 

@@ -74,5 +74,6 @@ async def _ask(
         invoked=invoked,
         candidates=candidates,
         deadline_ms=settings.deadline_ms * (INVOKED_DEADLINE_FACTOR if invoked else 1),
+        adapter=session.adapter_for(snapshot.uri),
     )
     return await pipeline.fill(snapshot, offset, options, session.client())

@@ -1,13 +1,15 @@
-"""``initialize``, ``initialized`` and the settings that come with and after them."""
+"""``initialize``, ``initialized``, and the settings and folders that come with and after them."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, cast
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.uris import to_fs_path
 
 from dgemma_lsp.session import Session
 from dgemma_lsp.settings import SECTION
@@ -25,7 +27,30 @@ def initialize(session: Session, params: types.InitializeParams) -> None:
     """Take the settings an editor starts the server with."""
     info = params.client_info
     log.info("client: %s %s", info.name if info else "unnamed", (info and info.version) or "")
+    for uri in _folders(params):
+        open_folder(session, uri)
     apply(session, _FROM_START, params.initialization_options)
+
+
+def _folders(params: types.InitializeParams) -> list[str]:
+    if params.workspace_folders:
+        return [folder.uri for folder in params.workspace_folders]
+    return [params.root_uri] if params.root_uri else []
+
+
+def open_folder(session: Session, uri: str) -> None:
+    """Take in a workspace folder; one that lies nowhere on this machine is left out."""
+    path = to_fs_path(uri)
+    if path is not None:
+        session.adapters.open(uri, Path(path))
+
+
+def did_change_folders(session: Session, params: types.DidChangeWorkspaceFoldersParams) -> None:
+    """Follow the workspace's folders."""
+    for folder in params.event.removed:
+        session.adapters.close(folder.uri)
+    for folder in params.event.added:
+        open_folder(session, folder.uri)
 
 
 async def initialized(session: Session, server: LanguageServer) -> None:

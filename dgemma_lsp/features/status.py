@@ -27,6 +27,9 @@ async def status(session: Session) -> methods.StatusResult:
         shown=tally.shown,
         accepted=tally.accepted,
         last_total_ms=tally.last_total_ms,
+        adapter=session.adapters.used,
+        adapter_problem=session.adapters.problem,
+        rewrites=session.offers,
     )
 
 

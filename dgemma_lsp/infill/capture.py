@@ -53,10 +53,14 @@ def budget_for(limits: Limits) -> Budget:
 
 def capture(snapshot: Snapshot, hole: Hole, budget: Budget) -> Context:
     """What the model sees around ``hole``."""
-    parsed = snapshot.parsed
-    start = _left_edge(parsed, hole.offset, max(1, budget.prefix_chars))
-    end = _right_edge(parsed, hole.offset, max(0, budget.suffix_chars))
-    return Context(parsed.text[start : hole.offset], parsed.text[hole.offset : end])
+    return around(snapshot.parsed, hole.offset, hole.offset, budget)
+
+
+def around(parsed: ParsedText, start: int, end: int, budget: Budget) -> Context:
+    """What the model sees before ``start`` and after ``end``."""
+    left = _left_edge(parsed, start, max(1, budget.prefix_chars))
+    right = _right_edge(parsed, end, max(0, budget.suffix_chars))
+    return Context(parsed.text[left:start], parsed.text[end:right])
 
 
 def _left_edge(parsed: ParsedText, offset: int, budget: int) -> int:

@@ -35,11 +35,20 @@ Piece: TypeAlias = Known | Span
 
 
 @dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What the canvas replaces, and the instruction by which."""
+
+    instruction: str
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
 class Canvas:
-    """The text before the canvas, and the canvas itself."""
+    """The text before the canvas, and the canvas itself; ``rewriting`` when it replaces text."""
 
     prefix: str
     pieces: tuple[Piece, ...]
+    rewriting: Rewriting | None = None
 
 
 def lay_out(hole: Hole, context: Context) -> Canvas:

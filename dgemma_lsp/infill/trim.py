@@ -81,7 +81,7 @@ def site_of(snapshot: Snapshot, hole: Hole) -> Site:
         above=previous_line(parsed, line),
         below=tuple(below[:_NEXT_LINES]),
         near=parsed.text[max(near, hole.offset - 2 * _NEAR_CHARS) : hole.offset],
-        newline=_newline(parsed.text),
+        newline=newline_of(parsed.text),
         language=snapshot.language,
     )
 
@@ -309,7 +309,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
 """The rules in the order they run; each name may appear in ``Verdict.trimmed``."""
 
 
-def _newline(text: str) -> str:
+def newline_of(text: str) -> str:
+    """The line break a text is written with."""
     at = text.find("\n")
     if at < 0:
         return "\r" if "\r" in text else "\n"

@@ -65,6 +65,27 @@ class Context:
     suffix: str
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whole lines to rewrite, from the start of the first to the end of the last.
+
+    The line break after them is not part of it, nor are blank lines at either end.
+    """
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A text to put in the place of ``start`` to ``end``, good for one version of a document."""
+
+    start: int
+    end: int
+    text: str
+    version: int
+
+
 class DeclineReason(StrEnum):
     """Why no request was made."""
 
@@ -75,13 +96,17 @@ class DeclineReason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     INSIDE_WORD = "inside_word"
     SELECTED_COMPLETION = "selected_completion"
+    NOTHING_SELECTED = "nothing_selected"
+    NOT_OFFERED = "not_offered"
+    TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """No request is made here; a value, not an error."""
+    """No request is made here; a value, not an error. ``message`` is the reason in words."""
 
     reason: DeclineReason
+    message: str | None = None
 
 
 class RejectReason(StrEnum):
@@ -91,6 +116,10 @@ class RejectReason(StrEnum):
     REPEATS_SUFFIX = "repeats_suffix"
     REPEATS_LINE = "repeats_line"
     ADDS_SYNTAX_ERROR = "adds_syntax_error"
+    UNCHANGED = "unchanged"
+    WRONG_INDENT = "wrong_indent"
+    CUT_OFF = "cut_off"
+    CONFLICT_MARKS = "conflict_marks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,19 +65,19 @@ def _repeats_line(text: str, site: Site) -> bool:
 def _count_parsed(snapshot: Snapshot, hole: Hole, text: str, site: Site) -> tuple[int, int]:
     excerpt = snapshot.parsed.excerpt(hole.offset)
     at = excerpt.offset
-    before = _errors_at(excerpt.parsed, at, at, snapshot.language)
+    before = errors_at(excerpt.parsed, at, at, snapshot.language)
     edited = excerpt.parsed.edited(at, at, text)
-    after = _errors_at(edited, at, at + len(text), snapshot.language)
+    after = errors_at(edited, at, at + len(text), snapshot.language)
     if 0 < after <= before and _is_new_text(site):
         # The empty hole is at fault itself, as in `if :`. A candidate that leaves more errors
         # than any name would is no help.
         filled = excerpt.parsed.edited(at, at, snapshot.language.placeholder)
         end = at + len(snapshot.language.placeholder)
-        before = min(before, _errors_at(filled, at, end, snapshot.language))
+        before = min(before, errors_at(filled, at, end, snapshot.language))
     return before, after
 
 
-def _errors_at(parsed: ParsedText, start: int, end: int, language: Language) -> int:
+def errors_at(parsed: ParsedText, start: int, end: int, language: Language) -> int:
     """All errors of a text, and the bodies missing next to a range."""
     errors = count_errors(parsed)
     if language.hollow_node:

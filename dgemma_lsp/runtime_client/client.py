@@ -36,6 +36,7 @@ from dgemma_wire.messages import (
     PeerMessage,
     RefusalCode,
     Refused,
+    Rewrite,
     Segment,
     Status,
     Stop,
@@ -66,6 +67,8 @@ class Ask:
     deadline_ms: int | None = None
     seed: int = 0
     draft_every_ms: int | None = None
+    rewrite: Rewrite | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class RuntimeClient:
         self._name = name
         self._on_status = on_status
         self._link: _Link | None = None
+        self.last_welcome: Welcome | None = None
+        """What the runtime said of itself when it was last connected."""
         self._connecting = asyncio.Lock()
         self._ids = itertools.count(1)
 
@@ -151,6 +156,8 @@ class RuntimeClient:
             deadline_ms=ask.deadline_ms,
             seed=ask.seed,
             draft_every_ms=ask.draft_every_ms,
+            rewrite=ask.rewrite,
+            adapter=ask.adapter,
         )
         answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         link.send(request)  # raises before it is pending when the request breaks a rule
@@ -222,6 +229,7 @@ class RuntimeClient:
                 return None
             reader, link, early = found
             self._link = link
+            self.last_welcome = link.welcome
             for message in early:
                 self._on_message(link, message)
             link.reader = asyncio.create_task(self._read(link, reader))

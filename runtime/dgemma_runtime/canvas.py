@@ -25,6 +25,7 @@ class Layout:
         tail_tokens: Most clamped positions after the last span.
         canvas_tokens: Most positions of a canvas.
         empty_head_id: Stands in for head rows when the prefix is empty.
+        max_span_tokens: Most positions a free segment may name; ``None`` for what fits.
     """
 
     head_rows: int
@@ -32,6 +33,7 @@ class Layout:
     tail_tokens: int
     canvas_tokens: int
     empty_head_id: int = 0
+    max_span_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,9 @@ def lay_out(
         The prefix tokens that are left for the causal pass, and the canvas.
 
     Raises:
-        DenoiseFailed: ``bad_request`` without a free position, ``context_too_long`` when spans
-            and the text between them do not fit.
+        DenoiseFailed: ``bad_request`` without a free position, ``context_too_long`` when a span
+            has more positions than the layout allows, or spans and the text between them do not
+            fit.
     """
     last_free = max(
         (i for i, segment in enumerate(segments) if isinstance(segment, FreeSlots)), default=None
@@ -94,6 +97,12 @@ def lay_out(
         if tokens < 1:
             raise DenoiseFailed(
                 FailureCode.BAD_REQUEST, f"A free segment has {tokens} positions; it needs one."
+            )
+        if layout.max_span_tokens is not None and tokens > layout.max_span_tokens:
+            raise DenoiseFailed(
+                FailureCode.CONTEXT_TOO_LONG,
+                f"A free segment asks for {tokens} positions; this model fills "
+                f"{layout.max_span_tokens} at most.",
             )
         spans.append((len(ids), len(ids) + tokens))
         ids.extend([NO_TOKEN] * tokens)

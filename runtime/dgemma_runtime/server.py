@@ -248,6 +248,7 @@ class RuntimeServer:
                 pid=os.getpid(),
                 model=self._engine.model,
                 limits=self._engine.limits,
+                capabilities=self._engine.capabilities,
             )
         )
         peer.send(self.status())

@@ -8,6 +8,7 @@ after it, so a prefix that ends in a blank would ask for a token the model has r
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots
-from dgemma_wire.errors import ModelError
+from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import Clamped, Free, Segment
 
 # No tokenizer of ours makes much more than this of a character of source code; a bound on what
@@ -83,6 +84,7 @@ def encode_request(
     prefix_tokens: int,
     tail_tokens: int,
     start_ids: tuple[int, ...] = (),
+    kept: str = "",
 ) -> EncodedRequest:
     """Turn a request's texts into tokens.
 
@@ -96,11 +98,22 @@ def encode_request(
         prefix_tokens: Tokens the prefix is cut to.
         tail_tokens: Tokens wanted of the text after the last span.
         start_ids: Special tokens the model wants before every prefix.
+        kept: Text between prefix and canvas, of which nothing may be cut.
+
+    Raises:
+        DenoiseFailed: ``context_too_long`` when what may not be cut has more than
+            ``prefix_tokens``.
     """
     first = next((i for i, s in enumerate(segments) if isinstance(s, Free)), len(segments))
     last = max((i for i, s in enumerate(segments) if isinstance(s, Free)), default=-1)
-    before = prefix + "".join(s.text for s in segments[:first] if isinstance(s, Clamped))
-    before, healed = _give_blank(before) if first < len(segments) else (before, False)
+    before = "".join(s.text for s in segments[:first] if isinstance(s, Clamped))
+    file, whole = (prefix, kept + before) if kept else (prefix + before, "")
+    healed = False
+    if first < len(segments):
+        if whole:
+            whole, healed = _give_blank(whole)
+        else:
+            file, healed = _give_blank(file)
 
     encoded: list[ClampedIds | FreeSlots] = []
     spans: list[SpanText] = []
@@ -119,7 +132,7 @@ def encode_request(
         encoded.append(ClampedIds(tuple(codec.encode(text))))
     room = prefix_tokens - len(start_ids)
     return EncodedRequest(
-        start_ids + tuple(cut_prefix(codec, before, room)), tuple(encoded), tuple(spans)
+        start_ids + tuple(cut_prefix(codec, file, room, whole)), tuple(encoded), tuple(spans)
     )
 
 
@@ -128,22 +141,34 @@ def _give_blank(text: str) -> tuple[str, bool]:
     return (text[:-1], True) if text.endswith(" ") else (text, False)
 
 
-def cut_prefix(codec: Codec, text: str, limit: int) -> list[int]:
-    """Return the tokens of the end of ``text``, at most ``limit`` of them.
+def cut_prefix(codec: Codec, text: str, limit: int, kept: str = "") -> list[int]:
+    """Return the tokens of the end of ``text`` and all of ``kept``, at most ``limit`` of them.
 
     The cut is made before a line, and the line is chosen by its content, not by its distance from
-    the end: of the lines whose start leaves between three quarters of ``limit`` and all of it,
-    the one with the largest checksum (winnowing, Schleimer et al. 2003). So the left edge stays
-    where it is while text is added at the end, and the prefix cache keeps hitting.
+    the end: of the lines whose start leaves between three quarters of the room and all of it, the
+    one with the largest checksum (winnowing, Schleimer et al. 2003). So the left edge stays where
+    it is while text is added at the end, and the prefix cache keeps hitting.
+
+    Raises:
+        DenoiseFailed: ``context_too_long`` when ``kept`` alone has more tokens than ``limit``.
     """
     window = text[-limit * _MAX_CHARS_PER_TOKEN :]
-    encoding = codec.tokenizer.encode(window, add_special_tokens=False)
+    # One text for the tokenizer: what it makes of the seam is what it makes of it in training.
+    encoding = codec.tokenizer.encode(window + kept, add_special_tokens=False)
     total = len(encoding.ids)
-    if total <= limit and len(window) == len(text):
+    file = bisect_left(encoding.offsets, len(window), key=lambda offsets: offsets[0])
+    room = limit - (total - file)
+    if room < 0:
+        raise DenoiseFailed(
+            FailureCode.CONTEXT_TOO_LONG,
+            f"The text to rewrite and its instruction take {total - file} tokens; the model reads "
+            f"{limit}. Select fewer lines.",
+        )
+    if not file or (total <= limit and len(window) == len(text)):
         return encoding.ids
 
-    low = encoding.offsets[max(0, total - limit)][0]
-    high = encoding.offsets[max(total - limit * 3 // 4, total // 4)][0]
+    low = encoding.offsets[max(0, file - room)][0] if room else len(window)
+    high = encoding.offsets[max(file - room * 3 // 4, file // 4)][0] if room else 0
     best: tuple[int, int] | None = None
     start = window.find("\n", low) + 1
     while 0 < start <= high:
@@ -156,7 +181,7 @@ def cut_prefix(codec: Codec, text: str, limit: int) -> list[int]:
         start = end + 1
     if best is None:
         return encoding.ids[-limit:]
-    return codec.encode(window[best[1] :])[-limit:]
+    return codec.encode(window[best[1] :] + kept)[-limit:]
 
 
 def complete_at(codec: Codec, ids: Sequence[int], max_lines: int | None) -> int | None:

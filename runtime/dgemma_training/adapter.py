@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dgemma_runtime.models.causal_canvas import LINEARS, Dims
-from dgemma_training.trunk import Trunk
+from dgemma_runtime.models.canvas_weights import LINEARS, Dims, Trunk
 
 ROWS = ("input.mask", "input.fill", "input.draft", "output.fill")
 """Rows of the embedding and of the output head that the canvas pass has for itself.
@@ -89,12 +88,7 @@ class CanvasLora(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the parameters under the names of the file, in float32."""
-        found = {name: self.row(name).detach() for name in ROWS}
-        for layer in range(self.layers):
-            for name in LINEARS:
-                found[f"layers.{layer}.{name}.lora_a"] = self.first[f"{layer}_{name}"].detach()
-                found[f"layers.{layer}.{name}.lora_b"] = self.second[f"{layer}_{name}"].detach()
-        return {name: tensor.float().cpu().contiguous() for name, tensor in found.items()}
+        return file_tensors(dict(self.named_parameters()))
 
     @torch.no_grad()
     def start_from(self, tensors: dict[str, Tensor]) -> None:
@@ -118,6 +112,21 @@ class CanvasLora(nn.Module):
             # Adapters without self-conditioning lack the draft row; a draft is masked text.
             source = name if name in tensors else "input.mask"
             self.row(name).copy_(tensors[source].float())
+
+
+def file_tensors(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parameters of a ``CanvasLora`` under the names of the file, in float32."""
+    rows = {f"rows.{_key(name)}": name for name in ROWS}
+    found = {}
+    for name, tensor in parameters.items():
+        if name in rows:
+            key = rows[name]
+        else:
+            which, place = name.split(".")
+            layer, _, matrix = place.partition("_")
+            key = f"layers.{layer}.{matrix}.lora_{'a' if which == 'first' else 'b'}"
+        found[key] = tensor.detach().float().cpu().contiguous()
+    return found
 
 
 def _key(name: str) -> str:

@@ -55,12 +55,24 @@ def save_checkpoint(
 
 def read_state(folder: Path) -> RunState | None:
     """Return where a run stands; ``None`` when there is no checkpoint."""
-    for place in (folder, folder.with_name(f"{folder.name}.old")):
-        try:
-            return msgspec.json.decode((place / "state.json").read_bytes(), type=RunState)
-        except FileNotFoundError:
-            continue
-    return None
+    try:
+        return msgspec.json.decode((_whole(folder) / "state.json").read_bytes(), type=RunState)
+    except FileNotFoundError:
+        return None
+
+
+def load_parameters(folder: Path) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's parameters by name.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+    """
+    return load_file(str(_whole(folder) / "parameters.safetensors"))
+
+
+def _whole(folder: Path) -> Path:
+    """Return where the checkpoint lies when a run was cut off between the two renames."""
+    return folder if (folder / "state.json").exists() else folder.with_name(f"{folder.name}.old")
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> RunState:
@@ -70,8 +82,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         FileNotFoundError: There is no checkpoint.
         KeyError: It is of another model.
     """
-    if not (folder / "state.json").exists():
-        folder = folder.with_name(f"{folder.name}.old")  # cut off between the two renames
+    folder = _whole(folder)
     state = msgspec.json.decode((folder / "state.json").read_bytes(), type=RunState)
     parameters = load_file(str(folder / "parameters.safetensors"))
     moments = load_file(str(folder / "moments.safetensors"))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
 from dgemma_runtime.models.base import ModelSpec
-from dgemma_runtime.models.causal_canvas import Dims
+from dgemma_runtime.models.canvas_weights import Trunk, make_trunk, read_tensors
+from dgemma_runtime.models.causal_canvas import dims_of
 from dgemma_runtime.text import load_codec
 from dgemma_training.adapter import CanvasLora, load_tensors
 from dgemma_training.batches import Batch, BatchMaker
@@ -24,7 +25,6 @@ from dgemma_training.documents import Document
 from dgemma_training.noise import StateMix
 from dgemma_training.spans import Mix
 from dgemma_training.step import Special
-from dgemma_training.trunk import Trunk, load_trunk
 
 LANGUAGES = {
     "python": 0.60,
@@ -95,17 +95,11 @@ class Base:
 
 def load_base(spec: ModelSpec, weights: Path, device: torch.device, dtype: torch.dtype) -> Base:
     """Read the base of a model's spec."""
-    numbers = dict(spec.dims)
-    dims = Dims(
-        **{
-            field.name: numbers[field.name] if field.type == "float" else int(numbers[field.name])
-            for field in fields(Dims)
-        }
-    )
     tokenizer = load_codec(spec.folder / "tokenizer.json").tokenizer
     special = Special(fill=spec.end_ids[0], banned=int(dict(spec.dims)["banned"]))
     newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
-    return Base(spec, load_trunk(weights, dims, device, dtype), tokenizer, special, newline)
+    trunk = make_trunk(read_tensors(weights), dims_of(spec), device, dtype)
+    return Base(spec, trunk, tokenizer, special, newline)
 
 
 def new_lora(base: Base, rank: int, seed: int, start: Path | None) -> CanvasLora:
@@ -114,7 +108,7 @@ def new_lora(base: Base, rank: int, seed: int, start: Path | None) -> CanvasLora
     lora = CanvasLora(base.trunk, rank=rank, end_like=base.newline, generator=generator)
     if start is not None:
         lora.start_from(load_tensors(start))
-    return lora.to(base.trunk.device)
+    return lora.to(base.trunk.embedding.device)
 
 
 def batch_maker(

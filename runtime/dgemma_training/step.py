@@ -16,13 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dgemma_runtime.models.canvas_weights import Trunk
+from dgemma_runtime.models.causal_canvas import expected_tokens
 from dgemma_training.adapter import CanvasLora
 from dgemma_training.batches import Batch, CanvasInput, lay_out
 from dgemma_training.noise import Noised, advance
-from dgemma_training.trunk import Trunk, WindowPass, read_canvases, read_windows
-
-DRAFT_TOKENS = 4
-"""Likeliest tokens that make up the draft of a slot, each with its probability."""
+from dgemma_training.trunk import WindowPass, read_canvases, read_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def embed(
         special: Names the fill token.
         draft: (undecided slots, hidden) what the undecided slots carry; ``None`` for the mask.
     """
-    dtype = trunk.dtype
+    dtype = trunk.embedding.dtype
     x = trunk.embedding[given.ids]
     x = torch.where((given.ids == special.fill)[..., None], lora.row("input.fill").to(dtype), x)
     if draft is None:
@@ -87,7 +86,7 @@ def draft_of_tokens(
     """Return what undecided slots carry, some of them a token; ``None`` if none does."""
     if not bool((given.draft >= 0).any()):
         return None
-    dtype = trunk.dtype
+    dtype = trunk.embedding.dtype
     token = trunk.embedding[given.draft.clamp_min(0)]
     token = torch.where(
         (given.draft == special.fill)[:, None], lora.row("input.fill").to(dtype), token
@@ -98,8 +97,8 @@ def draft_of_tokens(
 
 def logits_of(trunk: Trunk, lora: CanvasLora, hidden: Tensor, special: Special) -> Tensor:
     """Return logits (rows, vocab) in float32 with the fill token's own output row."""
-    logits = F.linear(hidden, trunk.embedding)
-    end = F.linear(hidden, lora.row("output.fill").to(trunk.dtype)[None])
+    logits = F.linear(hidden, trunk.head)
+    end = F.linear(hidden, lora.row("output.fill").to(trunk.embedding.dtype)[None])
     logits = torch.cat([logits[:, : special.fill], end, logits[:, special.fill + 1 :]], -1)
     logits = logits.float()
     logits[:, : special.banned] = -1e4
@@ -129,11 +128,11 @@ def run_step(
         second_share: Share of the canvases that go on to a second pass.
         learn: Whether gradients are wanted.
     """
-    windows = read_windows(trunk, batch.ids.to(trunk.device))
+    windows = read_windows(trunk, batch.ids.to(trunk.embedding.device))
     result = StepResult()
     with torch.set_grad_enabled(learn):
-        factors = lora.factors(trunk.dtype)
-        given = _to(lay_out(batch, batch.states, special.fill), trunk.device)
+        factors = lora.factors(trunk.embedding.dtype)
+        given = _to(lay_out(batch, batch.states, special.fill), trunk.embedding.device)
         draft = draft_of_tokens(trunk, lora, given, special)
         hidden = _canvas_pass(trunk, lora, factors, windows, batch, given, special, draft)
         total, count = _loss(trunk, lora, windows, given, hidden, special, distill)
@@ -146,10 +145,10 @@ def run_step(
             # Divided by what both passes will weigh, about; exact is not worth a second graph.
             scale = count * (1 + second_share)
             (total / scale).backward()
-            factors = lora.factors(trunk.dtype)
+            factors = lora.factors(trunk.embedding.dtype)
         if any(state is not None for state in states):
-            given = _to(lay_out(batch, states, special.fill), trunk.device)
-            draft = lora.row("input.draft").to(trunk.dtype) + carried
+            given = _to(lay_out(batch, states, special.fill), trunk.embedding.device)
+            draft = lora.row("input.draft").to(trunk.embedding.dtype) + carried
             hidden = _canvas_pass(trunk, lora, factors, windows, batch, given, special, draft)
             total, second = _loss(trunk, lora, windows, given, hidden, special, distill)
             result.second_loss, result.second_weight = float(total.detach()), float(second)
@@ -192,7 +191,7 @@ def _loss(
     if distill > 0 and len(taught):
         with torch.no_grad():
             seen = windows.hidden.reshape(-1, hidden.shape[-1])[given.teacher[taught]]
-            causal = F.linear(seen, trunk.embedding).float()
+            causal = F.linear(seen, trunk.head).float()
             causal[:, : special.fill + 1] = -1e4
             causal = causal.softmax(-1)
         soft = -(causal * logits[taught].log_softmax(-1)).sum(-1)
@@ -233,9 +232,9 @@ def _next_states(
     logits = logits_of(trunk, lora, hidden[given.hidden_places[wanted]], special)
     shares, tokens = expected_tokens(logits)
     rows = trunk.embedding[tokens]
-    fill = lora.row("input.fill").to(trunk.dtype)
+    fill = lora.row("input.fill").to(trunk.embedding.dtype)
     rows = torch.where((tokens == special.fill)[..., None], fill, rows)
-    carried = (rows * shares[..., None].to(trunk.dtype)).sum(1)
+    carried = (rows * shares[..., None].to(trunk.embedding.dtype)).sum(1)
 
     likeliest, of = tokens[:, 0].tolist(), owner[wanted].tolist()
     kept: list[int] = []
@@ -251,12 +250,6 @@ def _next_states(
             kept += range(at + count - len(state.undecided), at + count)
         at += count
     return states, carried[torch.tensor(kept, dtype=torch.long, device=carried.device)]
-
-
-def expected_tokens(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probabilities and ids (rows, ``DRAFT_TOKENS``) of the likeliest tokens."""
-    top, tokens = logits.topk(DRAFT_TOKENS, -1)
-    return (top - logits.logsumexp(-1, keepdim=True)).exp(), tokens
 
 
 def _to(given: CanvasInput, device: torch.device) -> CanvasInput:

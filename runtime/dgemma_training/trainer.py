@@ -14,14 +14,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
-from dgemma_training.adapter import CanvasLora, balance, quantise, save_adapter
+from dgemma_runtime.models.canvas_weights import Trunk
+from dgemma_training.adapter import (
+    CanvasLora,
+    balance,
+    file_tensors,
+    quantise,
+    save_adapter,
+)
 from dgemma_training.batches import Batch, BatchMaker
-from dgemma_training.checkpoint import RunState, load_checkpoint, read_state, save_checkpoint
+from dgemma_training.checkpoint import (
+    RunState,
+    load_checkpoint,
+    load_parameters,
+    read_state,
+    save_checkpoint,
+)
 from dgemma_training.step import Special, StepResult, run_step
-from dgemma_training.trunk import Trunk
 from dgemma_wire.errors import DgemmaError
 
 ADAPTER_FILE = "adapter.safetensors"
@@ -101,7 +114,7 @@ def train(
     began, already = time.monotonic(), state.seconds
     with (
         (folder / LOG_FILE).open("a", encoding="utf-8") as log,
-        _ahead(batches, state.step, workers) as coming,
+        _Ahead(batches, state.step, workers) as coming,
     ):
         try:
             while state.step < settings.steps and state.seconds < settings.minutes * 60:
@@ -115,7 +128,7 @@ def train(
                     lora,
                     batch,
                     special,
-                    random.Random(f"{settings.seed}/{state.step}/second"),
+                    random.Random(f"{settings.seed}/{state.step}/second"),  # noqa: S311
                     distill=settings.distill * max(0.0, 1 - share / settings.decay_from),
                     second_share=settings.second_share,
                     learn=True,
@@ -144,7 +157,6 @@ def train(
                     )
                 if state.seconds - saved >= settings.checkpoint_minutes * 60:
                     saved = state.seconds
-                    log.flush()
                     _save(folder, lora, optimizer, state)
             _log(log, "validation", state, "", validate(trunk, lora, special, validation), 0.0)
         finally:
@@ -173,6 +185,18 @@ def validate(trunk: Trunk, lora: CanvasLora, special: Special, batches: list[Bat
     return total
 
 
+def read_parameters(folder: Path) -> tuple[dict[str, torch.Tensor], RunState]:
+    """Return what a run has learned, under the names of the adapter file, and where it stands.
+
+    Raises:
+        TrainingError: The folder holds no run.
+    """
+    state = read_state(folder / _CHECKPOINT)
+    if state is None:
+        raise TrainingError(f"{folder} holds no checkpoint of a run.")
+    return file_tensors(load_parameters(folder / _CHECKPOINT)), state
+
+
 class _Ahead:
     """Makes batches ahead in threads; they arrive in order."""
 
@@ -197,9 +221,6 @@ class _Ahead:
             yield self._waiting.pop(0).result()
 
 
-_ahead = _Ahead
-
-
 def _begin(
     folder: Path, lora: CanvasLora, optimizer: torch.optim.Optimizer, settings: RunSettings
 ) -> RunState:
@@ -211,7 +232,7 @@ def _begin(
     if differing:
         raise TrainingError(
             f"{folder} holds a run with another {' and '.join(differing)}: "
-            "give the same, or another --run folder."
+            "give the same, or another folder."
         )
     state = load_checkpoint(folder / _CHECKPOINT, lora, optimizer)
     state.settings = asdict(settings)
@@ -230,7 +251,9 @@ def _save(
     save_adapter(folder / ADAPTER_FILE, quantise(balance(lora.tensors())), metadata)
 
 
-def _log(log, what: str, state: RunState, shape: str, result: StepResult, rate: float) -> None:
+def _log(
+    log: TextIO, what: str, state: RunState, shape: str, result: StepResult, rate: float
+) -> None:
     entry = {
         "what": what,
         "step": state.step,
@@ -244,6 +267,7 @@ def _log(log, what: str, state: RunState, shape: str, result: StepResult, rate: 
         "rate": round(rate, 7),
     }
     log.write(json.dumps(entry) + "\n")
+    log.flush()
 
 
 def _progress(state: RunState, settings: RunSettings, loss: float) -> str:

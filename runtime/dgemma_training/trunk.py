@@ -8,51 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
-from dgemma_runtime.models.causal_canvas import Dims
+from dgemma_runtime.models.canvas_weights import Dims, Layer, Trunk
 
 _HIDDEN = -1e4  # added to the scores of what a row may not see
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 """Per matrix of a layer: (rank, in) and (out, rank)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrunkLayer:
-    """One layer's frozen weights, fused as the adapter file has them."""
-
-    norm_attention: Tensor
-    qkv: Tensor
-    out: Tensor
-    norm_mlp: Tensor
-    gate_up: Tensor
-    down: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Trunk:
-    """The untouched base model."""
-
-    dims: Dims
-    embedding: Tensor  # (vocab, hidden), also the output head
-    norm: Tensor
-    layers: tuple[TrunkLayer, ...]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-        return self.embedding.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the passes compute in."""
-        return self.embedding.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,45 +36,19 @@ class WindowPass:
     values: tuple[Tensor, ...]
 
 
-def load_trunk(path: Path, dims: Dims, device: torch.device, dtype: torch.dtype) -> Trunk:
-    """Read base weights that are named as ``transformers`` names Llama's."""
-    stored = load_file(str(path))
-
-    def take(*names: str) -> Tensor:
-        joined = torch.cat([stored[f"{name}.weight"] for name in names])
-        return joined.to(device=device, dtype=dtype).contiguous()
-
-    layers = []
-    for i in range(dims.layers):
-        layer, attention, mlp = (
-            f"model.layers.{i}",
-            f"model.layers.{i}.self_attn",
-            f"model.layers.{i}.mlp",
-        )
-        layers.append(
-            TrunkLayer(
-                norm_attention=take(f"{layer}.input_layernorm"),
-                qkv=take(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
-                out=take(f"{attention}.o_proj"),
-                norm_mlp=take(f"{layer}.post_attention_layernorm"),
-                gate_up=take(f"{mlp}.gate_proj", f"{mlp}.up_proj"),
-                down=take(f"{mlp}.down_proj"),
-            )
-        )
-    return Trunk(dims, take("model.embed_tokens"), take("model.norm"), tuple(layers))
-
-
 @torch.no_grad()
 def read_windows(trunk: Trunk, ids: Tensor) -> WindowPass:
     """Run the causal pass over ``ids`` (windows, tokens), padded at the right."""
     dims = trunk.dims
     windows, tokens = ids.shape
     x = trunk.embedding[ids]
-    cos, sin = _rotation(torch.arange(tokens, device=trunk.device), dims, trunk.dtype)
+    cos, sin = _rotation(
+        torch.arange(tokens, device=trunk.embedding.device), dims, trunk.embedding.dtype
+    )
     keys, values = [], []
     for layer in trunk.layers:
         h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
-        q, k, v = _heads(F.linear(h, layer.qkv).view(windows, tokens, -1), dims)
+        q, k, v = _heads(F.linear(h, layer.qkv, layer.qkv_bias), dims)
         q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
         keys.append(k)
         values.append(v)
@@ -146,10 +86,10 @@ def read_canvases(
     dims = trunk.dims
     shape = x.shape
     canvases, length = shape[0] * shape[1], shape[2]
-    places = torch.arange(length, device=trunk.device)
+    places = torch.arange(length, device=trunk.embedding.device)
     cos, sin = _rotation(start.reshape(-1, 1) + places, dims, x.dtype)
     cos, sin = cos[:, None], sin[:, None]  # (canvases, 1, length, head_dim)
-    tokens = torch.arange(windows.hidden.shape[1], device=trunk.device)
+    tokens = torch.arange(windows.hidden.shape[1], device=trunk.embedding.device)
     unseen = (tokens >= start.reshape(-1, 1)).to(x.dtype) * _HIDDEN  # (canvases, tokens)
     padding = (places >= rows.reshape(-1, 1)).to(x.dtype) * _HIDDEN  # (canvases, length)
     masks = unseen[:, None, None], padding[:, None, None]
@@ -158,7 +98,7 @@ def read_canvases(
         trunk.layers, factors, windows.keys, windows.values, strict=True
     ):
         h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
-        q, k, v = _heads(_linear(h, layer.qkv, low["qkv"]), dims)
+        q, k, v = _heads(_linear(h, layer.qkv, low["qkv"], layer.qkv_bias), dims)
         q, k = _rotate(q, cos, sin) * dims.head_dim**-0.5, _rotate(k, cos, sin)
         mixed = _attend(q, (k, v), (keys, values), masks)
         x = x + _linear(mixed, layer.out, low["out"])
@@ -213,13 +153,15 @@ def _attend(
     return mixed.view(canvases, heads, length, width).transpose(1, 2).reshape(canvases, length, -1)
 
 
-def _linear(x: Tensor, weight: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
+def _linear(
+    x: Tensor, weight: Tensor, low: tuple[Tensor, Tensor], bias: Tensor | None = None
+) -> Tensor:
     flat = x.reshape(-1, x.shape[-1])
-    changed = torch.addmm(F.linear(flat, weight), F.linear(flat, low[0]), low[1].t())
+    changed = torch.addmm(F.linear(flat, weight, bias), F.linear(flat, low[0]), low[1].t())
     return changed.view(*x.shape[:-1], -1)
 
 
-def _mlp(x: Tensor, layer: TrunkLayer, dims: Dims, low: Factors | None) -> Tensor:
+def _mlp(x: Tensor, layer: Layer, dims: Dims, low: Factors | None) -> Tensor:
     h = F.rms_norm(x, (dims.hidden,), layer.norm_mlp, dims.norm_eps)
     both = F.linear(h, layer.gate_up) if low is None else _linear(h, layer.gate_up, low["gate_up"])
     gate, up = both.chunk(2, -1)

@@ -31,6 +31,7 @@ class FailureCode(StrEnum):
     BAD_REQUEST = "bad_request"
     CONTEXT_TOO_LONG = "context_too_long"
     MODEL_UNAVAILABLE = "model_unavailable"
+    ADAPTER_UNAVAILABLE = "adapter_unavailable"
     OUT_OF_MEMORY = "out_of_memory"
     ENGINE_FAULT = "engine_fault"
     SHUTTING_DOWN = "shutting_down"

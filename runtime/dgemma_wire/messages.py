@@ -2,7 +2,8 @@
 
 One request carries the whole product: ``Denoise`` holds a text before the canvas and the canvas
 itself as segments, each either clamped (known text) or free (to be denoised). A fill at the
-cursor is ``[Free, Clamped]``; several holes are ``[Free, Clamped, Free, Clamped]``.
+cursor is ``[Free, Clamped]``; several holes are ``[Free, Clamped, Free, Clamped]``. A rewrite is a
+``[Free, Clamped]`` as well: the text it replaces and what to do with it stand before the canvas.
 
 Texts are never tokens here: only the runtime knows a tokenizer. This module knows no bytes, no
 sockets and no state; see ``connection``.
@@ -11,13 +12,14 @@ sockets and no state; see ``connection``.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from dgemma_wire.errors import FailureCode
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever a message changes shape; both sides refuse to talk across versions."""
 
 
@@ -55,6 +57,18 @@ class Free(_Message, frozen=True, kw_only=True):
 Segment: TypeAlias = Clamped | Free
 
 
+class Rewrite(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the first free segment stands in for, and what is to be done with it.
+
+    Attributes:
+        instruction: One line, in the words of a ``RewriteKind``.
+        original: Whole lines without the last line break.
+    """
+
+    instruction: str
+    original: str
+
+
 # -- from the server (the peer) to the runtime ------------------------------------------------
 
 
@@ -83,6 +97,10 @@ class Denoise(_Message, frozen=True, kw_only=True):
         deadline_ms: Milliseconds from receipt after which no further step is started.
         seed: Seeds the request's own random stream.
         draft_every_ms: Least time between two drafts; ``None`` asks for no drafts.
+        rewrite: What the canvas replaces; ``prefix`` then ends with a line break or is empty.
+            ``None`` for a plain fill.
+        adapter: Id of a canvas adapter to use in place of the model's own, see
+            ``dgemma_wire.adapters``; empty for the model's own.
     """
 
     id: int
@@ -94,6 +112,8 @@ class Denoise(_Message, frozen=True, kw_only=True):
     deadline_ms: int | None = None
     seed: int = 0
     draft_every_ms: int | None = None
+    rewrite: Rewrite | None = None
+    adapter: str = ""
 
 
 class Cancel(_Message, frozen=True, kw_only=True):
@@ -120,13 +140,41 @@ class ModelLimits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         prefix_tokens: Tokens of prefix the runtime keeps; the head is dropped beyond them.
         canvas_tokens: Positions of one canvas, spans and clamped text together.
         span_tokens: Positions a free segment gets when it names none.
+        max_span_tokens: Most positions a free segment may name.
         chars_per_token: Typical characters of source code per token.
     """
 
     prefix_tokens: int
     canvas_tokens: int
     span_tokens: int
+    max_span_tokens: int
     chars_per_token: float
+
+
+class RewriteKind(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One kind of rewrite a model was trained for.
+
+    Attributes:
+        kind: Its name, such as ``add_types``.
+        instruction: The words it was trained with; ``{a}`` stands for an argument.
+        languages: LSP language identifiers it was measured in; empty for all.
+        success: Measured share of rewrites that were right, 0 to 1.
+    """
+
+    kind: str
+    instruction: str
+    success: Annotated[float, Meta(ge=0, le=1)]
+    languages: tuple[str, ...] = ()
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a model can do beyond filling holes.
+
+    Attributes:
+        rewrites: The kinds of rewrite it was trained for.
+    """
+
+    rewrites: tuple[RewriteKind, ...] = ()
 
 
 class Welcome(_Message, frozen=True, kw_only=True):
@@ -137,6 +185,7 @@ class Welcome(_Message, frozen=True, kw_only=True):
     pid: int
     model: str
     limits: ModelLimits
+    capabilities: Capabilities = Capabilities()
 
 
 class RefusalCode(StrEnum):
@@ -190,6 +239,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         lowest: Smallest probability of any token in the spans, 0 to 1.
         steps: Denoise steps taken, which is also the number of canvas passes.
         stopped: Why the loop ended: ``settled``, ``steps`` or ``deadline``.
+        complete: Every text ended by itself; otherwise the positions of its span ran out.
     """
 
     texts: tuple[str, ...]
@@ -197,6 +247,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lowest: float
     steps: int
     stopped: str
+    complete: bool = True
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

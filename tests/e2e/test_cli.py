@@ -139,7 +139,9 @@ def test_doctor(environment: dict[str, str]) -> None:
     assert "BAD" in bad.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["fill"], ["doctor"], ["lsp"], ["serve"], ["stop"]])
+@pytest.mark.parametrize(
+    "command", [[], ["fill"], ["rewrite"], ["doctor"], ["lsp"], ["serve"], ["stop"]]
+)
 def test_help_is_there(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])

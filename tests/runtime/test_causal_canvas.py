@@ -1,4 +1,4 @@
-"""The written-out forward pass against ``transformers``' Llama with an explicit mask."""
+"""The written-out forward pass against ``transformers``' Llama and Qwen2 with explicit masks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tiny_canvas import (  # noqa: E402
     DIMS,
     SPECIAL,
     VOCAB,
+    Base,
     base_tensors,
     tiny_adapter,
+    tiny_base,
     tiny_canvas,
     tiny_llama,
 )
@@ -29,7 +31,8 @@ from dgemma_runtime.models.base import (  # noqa: E402
     NoiseKind,
     SamplerConfig,
 )
-from dgemma_runtime.models.causal_canvas import LINEARS, CausalCanvas, make_weights  # noqa: E402
+from dgemma_runtime.models.canvas_weights import LINEARS, make_weights  # noqa: E402
+from dgemma_runtime.models.causal_canvas import CausalCanvas  # noqa: E402
 from dgemma_wire.errors import ModelError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -54,9 +57,18 @@ def no_change() -> dict[str, torch.Tensor]:
     }
 
 
-def test_the_canvas_pass_equals_a_full_forward_with_an_explicit_mask() -> None:
-    """With nothing merged, one Llama forward over prefix and canvas is the same mathematics."""
-    adapter, llama = tiny_canvas(adapter=no_change()), tiny_llama()
+@pytest.fixture(
+    params=[("llama", True), ("llama", False), ("qwen2", True), ("qwen2", False)],
+    ids=lambda param: f"{param[0]}-{'tied' if param[1] else 'untied'}",
+)
+def base(request: pytest.FixtureRequest) -> Base:
+    kind, tied = request.param
+    return tiny_base(kind, tied=tied)
+
+
+def test_the_canvas_pass_equals_a_full_forward_with_an_explicit_mask(base: Base) -> None:
+    """With nothing merged, one plain forward over prefix and canvas is the same mathematics."""
+    adapter, llama = tiny_canvas(adapter=no_change(), base=base), base
     prefix_ids, canvas = tokens(PREFIX, 1), tokens(12, 2)
     canvas[3:8] = [SPECIAL.mask_id] * 5
     canvas[8] = SPECIAL.fill_id
@@ -81,8 +93,8 @@ def test_the_canvas_pass_equals_a_full_forward_with_an_explicit_mask() -> None:
     torch.testing.assert_close(found[:, kept], expected[:, kept], atol=1e-4, rtol=1e-4)
 
 
-def test_the_prefix_is_read_with_the_untouched_weights(adapter: CausalCanvas) -> None:
-    llama, ids = tiny_llama(), tokens(PREFIX, 3)
+def test_the_prefix_is_read_with_the_untouched_weights(base: Base) -> None:
+    adapter, llama, ids = tiny_canvas(base=base), base, tokens(PREFIX, 3)
     with torch.inference_mode():
         theirs = llama.model(torch.tensor([ids]), use_cache=True).past_key_values
         prefix = adapter.new_prefix()
@@ -93,6 +105,34 @@ def test_the_prefix_is_read_with_the_untouched_weights(adapter: CausalCanvas) ->
     for layer, cached in zip(store, theirs.layers, strict=True):
         torch.testing.assert_close(layer[0, :, :PREFIX], cached.keys[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(layer[1, :, :PREFIX], cached.values[0], atol=1e-5, rtol=1e-4)
+
+
+def test_the_class_of_the_base_matters() -> None:
+    """What the comparisons above would miss if a head or a bias made no difference."""
+    ids, canvas, rows = tokens(5, 3), torch.tensor(tokens(6, 4)), torch.tensor([2])
+    seen = []
+    for kind, tied in (("llama", True), ("llama", False), ("qwen2", True), ("qwen2", False)):
+        base = tiny_base(kind, tied=tied)
+        adapter = tiny_canvas(base=base)
+        assert (adapter.weights.head is adapter.weights.embedding) == tied
+        assert (adapter.weights.prefix[0].qkv_bias is not None) == (kind == "qwen2")
+        with torch.inference_mode():
+            prefix = adapter.new_prefix()
+            adapter.encode(ids, prefix)
+            seen.append(adapter.denoise(canvas, prefix, rows, None)[0, SPECIAL.banned :])
+    for i, one in enumerate(seen):
+        assert not any(torch.allclose(one, other, atol=1e-2) for other in seen[:i])
+
+
+def test_biases_the_pass_knows_nothing_of_are_refused() -> None:
+    cpu = torch.device("cpu")
+    tensors = base_tensors(tiny_llama()) | {"model.layers.0.self_attn.o_proj.bias": torch.ones(24)}
+    with pytest.raises(ModelError, match=r"o_proj\.bias"):
+        make_weights(tensors, tiny_adapter(), DIMS, cpu, torch.float32)
+    tensors = base_tensors(tiny_base("qwen2"))
+    del tensors["model.layers.1.self_attn.k_proj.bias"]
+    with pytest.raises(ModelError, match=r"1\.self_attn\.k_proj\.bias"):
+        make_weights(tensors, tiny_adapter(), DIMS, cpu, torch.float32)
 
 
 def test_merging_equals_adding_the_low_rank_product() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from dgemma_wire.messages import (  # noqa: E402
     Denoise,
     Draft,
     Free,
+    Rewrite,
     RuntimeState,
     TokenState,
 )
@@ -201,6 +203,77 @@ def test_spans_too_long_for_the_canvas_are_told_so(engine: Engine) -> None:
     assert caught.value.code is FailureCode.CONTEXT_TOO_LONG
 
 
+def test_a_span_may_be_longer_than_usual_up_to_the_models_bound(engine: Engine) -> None:
+    assert engine.limits.span_tokens == 6
+    assert engine.limits.max_span_tokens == 12
+    answer = engine.denoise(job(segments=(Free(tokens=12), Clamped(text="\n"))), no_draft)
+    assert answer.candidates[0].steps > 1
+    with pytest.raises(DenoiseFailed, match=r"13 positions.*12 at most") as caught:
+        engine.denoise(job(segments=(Free(tokens=13), Clamped(text="\n"))), no_draft)
+    assert caught.value.code is FailureCode.CONTEXT_TOO_LONG
+
+
+def test_without_a_bound_of_its_own_the_usual_length_is_the_bound(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path)
+    edited(lambda data: data["layout"].pop("max_span_tokens"))(folder)
+    engine = make_engine(RuntimeSettings(model=str(folder), device="cpu"))
+    assert engine.limits.max_span_tokens == engine.limits.span_tokens == 6
+
+
+def test_a_rewrite_is_asked_for_as_the_layout_says(engine: Engine) -> None:
+    """The answer is that of the same text written out by hand."""
+    rewrite = Rewrite(instruction="rename a to b", original="    a = 1")
+    segments = (Free(), Clamped(text="\n    return b\n"))
+    asked = job(prefix="def f():\n", rewrite=rewrite, segments=segments)
+    text = "def f():\n<<<<<<< rename a to b\n    a = 1\n=======\n"
+    by_hand = engine.denoise(job(prefix=text, segments=segments), no_draft)
+    answer = engine.denoise(asked, no_draft)
+    assert answer.candidates == by_hand.candidates
+    assert answer.timings.cached_tokens == answer.timings.prefix_tokens
+    plain = engine.denoise(job(prefix="def f():\n", segments=segments), no_draft)
+    assert plain.candidates != answer.candidates
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"prefix": "x = "}, FailureCode.BAD_REQUEST),
+        ({"rewrite": Rewrite(instruction="a\nb", original="x")}, FailureCode.BAD_REQUEST),
+        (
+            {"rewrite": Rewrite(instruction="a", original="x = 1\n" * 400 + "y")},
+            FailureCode.CONTEXT_TOO_LONG,
+        ),
+    ],
+)
+def test_rewrites_that_cannot_be_asked_for_are_told_so(
+    engine: Engine, fields: dict[str, object], code: FailureCode
+) -> None:
+    fields = {"prefix": "", "rewrite": Rewrite(instruction="a", original="x")} | fields
+    with pytest.raises(DenoiseFailed) as caught:
+        engine.denoise(job(**fields), no_draft)
+    assert caught.value.code is code
+
+
+def test_an_answer_says_whether_its_texts_ended(engine: Engine) -> None:
+    """One position cannot hold a token and its end; one line ends where its newline comes."""
+    (short,) = engine.denoise(job(segments=(Free(tokens=1),)), no_draft).candidates
+    assert short.complete == (short.texts == ("",))
+    answers = [
+        engine.denoise(job(prefix=f"x{i} = ", segments=(Free(tokens=2),)), no_draft)
+        for i in range(8)
+    ]
+    assert not all(answer.candidates[0].complete for answer in answers)
+
+
+def test_a_model_says_what_rewrites_it_was_trained_for(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path)
+    offer = {"kind": "rename", "instruction": "rename {a} to {b}", "success": 0.7}
+    edited(lambda data: data.update(rewrites=[offer]))(folder)
+    engine = make_engine(RuntimeSettings(model=str(folder), device="cpu"))
+    (one,) = engine.capabilities.rewrites
+    assert (one.kind, one.success, one.languages) == ("rename", 0.7, ())
+
+
 def test_out_of_memory_is_answered_and_the_next_request_works(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +341,22 @@ def test_cuda_without_a_device_says_what_to_do(
         engine.load(lambda progress: None)
 
 
-def edited(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None]:
+@pytest.mark.parametrize(
+    ("found", "dtype"),
+    [({"avx512_bf16": True}, "bfloat16"), ({"avx512_bf16": False, "avx2": True}, "float32")],
+)
+def test_a_cpu_without_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], dtype: str
+) -> None:
+    from dgemma_runtime.engine import device
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    chosen = device.choose(RuntimeSettings(device="cpu"))
+    assert chosen.dtype == dtype
+    assert "this CPU" in chosen.reason
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         data = json.loads((folder / "model.json").read_text())
         change(data)
@@ -282,6 +370,12 @@ def edited(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None
     [
         (edited(lambda data: data.update(architecture="other")), "other"),
         (edited(lambda data: data.pop("noise")), "noise"),
+        (edited(lambda data: data.update(prompt="chat")), "chat"),
+        (edited(lambda data: data.update(rewrites=[{"kind": "x"}])), "instruction"),
+        (
+            edited(lambda d: d.update(rewrites=[{"kind": "", "instruction": "", "success": 2}])),
+            "success",
+        ),
         (lambda folder: (folder / "model.json").write_text("{"), r"model\.json"),
         (lambda folder: (folder / "adapter.safetensors").write_bytes(b"x" * 99), "adapter"),
         (lambda folder: (folder / "base.safetensors").unlink(), "fit|cannot be read|lack"),

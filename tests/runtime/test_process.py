@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from support.runtimes import COMMAND, Scripted, ask
 
-from dgemma_wire import endpoint
+from dgemma_wire import PROTOCOL_VERSION, endpoint
 from dgemma_wire.errors import (
     DenoiseFailed,
     FailureCode,
@@ -266,7 +266,7 @@ async def test_version_mismatch_names_both(
     import dgemma_lsp.runtime_client.client as module
 
     monkeypatch.setattr(module, "PROTOCOL_VERSION", 99)
-    with pytest.raises(ProtocolMismatch, match=r"protocol 1.*protocol 99"):
+    with pytest.raises(ProtocolMismatch, match=rf"protocol {PROTOCOL_VERSION}.*protocol 99"):
         await scripted.client().welcome()
 
 

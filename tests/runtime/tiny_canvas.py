@@ -9,17 +9,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from dgemma_runtime.models import embedded_folder
-from dgemma_runtime.models.causal_canvas import (
-    LINEARS,
-    CausalCanvas,
-    Dims,
-    Special,
-    _inverse_frequencies,
-    make_weights,
-)
+from dgemma_runtime.models.canvas_weights import LINEARS, Dims, make_weights
+from dgemma_runtime.models.causal_canvas import CausalCanvas, Special, _inverse_frequencies
 
 VOCAB = 49152
 DIMS = Dims(
@@ -37,25 +31,41 @@ _INNER = 40
 _RANK = 4
 
 
-def tiny_llama(seed: int = 0, vocab: int = VOCAB) -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=vocab,
-        hidden_size=DIMS.hidden,
-        intermediate_size=_INNER,
-        num_hidden_layers=DIMS.layers,
-        num_attention_heads=DIMS.heads,
-        num_key_value_heads=DIMS.kv_heads,
-        head_dim=DIMS.head_dim,
-        max_position_embeddings=DIMS.max_positions,
-        rms_norm_eps=DIMS.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": DIMS.rope_theta},
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-        attn_implementation="eager",
-    )
+Base = LlamaForCausalLM | Qwen2ForCausalLM
+
+
+def tiny_base(kind: str = "llama", *, tied: bool = True, seed: int = 0) -> Base:
+    """A model of random weights; Qwen2's biases are random too, not zero as they start."""
+    shape = {
+        "vocab_size": VOCAB,
+        "hidden_size": DIMS.hidden,
+        "intermediate_size": _INNER,
+        "num_hidden_layers": DIMS.layers,
+        "num_attention_heads": DIMS.heads,
+        "num_key_value_heads": DIMS.kv_heads,
+        "head_dim": DIMS.head_dim,
+        "max_position_embeddings": DIMS.max_positions,
+        "rms_norm_eps": DIMS.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": DIMS.rope_theta},
+        "tie_word_embeddings": tied,
+        "initializer_range": 0.2,
+        "attn_implementation": "eager",
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).float().eval()
+        if kind == "llama":
+            return LlamaForCausalLM(LlamaConfig(**shape)).float().eval()
+        model = Qwen2ForCausalLM(Qwen2Config(**shape)).float().eval()
+        for name, tensor in model.named_parameters():
+            if name.endswith(".bias"):
+                torch.nn.init.normal_(tensor, std=0.5)
+        return model
+
+
+def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
+    model = tiny_base(seed=seed)
+    assert isinstance(model, LlamaForCausalLM)
+    return model
 
 
 def tiny_adapter(seed: int = 1, scale: float = 0.1) -> dict[str, Tensor]:
@@ -82,18 +92,23 @@ def tiny_adapter(seed: int = 1, scale: float = 0.1) -> dict[str, Tensor]:
     return tensors
 
 
-def base_tensors(model: LlamaForCausalLM) -> dict[str, Tensor]:
+def base_tensors(model: Base) -> dict[str, Tensor]:
+    """The model's tensors as its checkpoint would hold them."""
+    tied = model.config.tie_word_embeddings
     return {
         name: tensor.clone()
         for name, tensor in model.state_dict().items()
-        if name != "lm_head.weight"
+        if not (tied and name == "lm_head.weight")
     }
 
 
-def tiny_canvas(seed: int = 0, *, adapter: dict[str, Tensor] | None = None) -> CausalCanvas:
+def tiny_canvas(
+    seed: int = 0, *, adapter: dict[str, Tensor] | None = None, base: Base | None = None
+) -> CausalCanvas:
     cpu = torch.device("cpu")
     changes = tiny_adapter() if adapter is None else adapter
-    weights = make_weights(base_tensors(tiny_llama(seed)), changes, DIMS, cpu, torch.float32)
+    tensors = base_tensors(tiny_llama(seed) if base is None else base)
+    weights = make_weights(tensors, changes, DIMS, cpu, torch.float32)
     return CausalCanvas(DIMS, SPECIAL, weights, _inverse_frequencies(DIMS, cpu))
 
 
@@ -104,6 +119,8 @@ def tiny_folder(folder: Path, seed: int = 0) -> Path:
     data["name"] = "tiny"
     data["dims"] = {name: getattr(DIMS, name) for name in DIMS.__slots__} | {"banned": 16}
     data["layout"]["span_tokens"] = data["limits"]["span_tokens"] = 6
+    data["layout"]["max_span_tokens"] = 12
+    data.pop("rewrites", None)  # nobody trained the weights made here
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").write_text(json.dumps(data))
     shutil.copy(embedded_folder() / "tokenizer.json", folder)

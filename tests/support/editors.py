@@ -40,6 +40,7 @@ class Editor:
         encoding: str = "utf-16",
         options: Any = None,
         log: Path | None = None,
+        roots: tuple[Path, ...] = (),
         **window: bool,
     ) -> Editor:
         command = [sys.executable, "-m", "dgemma_lsp"]
@@ -63,6 +64,9 @@ class Editor:
                     workspace=types.WorkspaceClientCapabilities(configuration=True),
                 ),
                 initialization_options=options,
+                workspace_folders=[
+                    types.WorkspaceFolder(path.as_uri(), path.name) for path in roots
+                ],
             )
         )
         assert result.capabilities.inline_completion_provider
@@ -74,7 +78,7 @@ class Editor:
         await self.client.stop()
 
     def open(self, text: str, name: str = "a.py", language: str = "python") -> str:
-        uri = f"file:///work-of-a-test/{name}"
+        uri = name if "://" in name else f"file:///work-of-a-test/{name}"
         self.texts[uri], self.versions[uri] = text, 1
         self.client.text_document_did_open(
             types.DidOpenTextDocumentParams(types.TextDocumentItem(uri, language, 1, text))
@@ -128,6 +132,32 @@ class Editor:
                 lines[item.range.start.line] = line[:at] + item.insert_text + line[at:]
                 return "\n".join(lines)
         raise AssertionError("the range starts inside a character")
+
+    def range(self, uri: str, start: int, end: int) -> dict[str, Any]:
+        """Return a range of offsets as it travels."""
+        low, high = self.position(uri, start), self.position(uri, end)
+        return {
+            "start": {"line": low.line, "character": low.character},
+            "end": {"line": high.line, "character": high.character},
+        }
+
+    def replace(self, uri: str, edit: dict[str, Any]) -> str:
+        """Return the document as it is after a versioned edit, which must be for its version."""
+        (document,) = edit["documentChanges"]
+        assert document["textDocument"] == {"uri": uri, "version": self.versions[uri]}
+        (change,) = document["edits"]
+        text = self.texts[uri]
+        start, end = (self.offset(uri, change["range"][side]) for side in ("start", "end"))
+        return text[:start] + change["newText"] + text[end:]
+
+    def offset(self, uri: str, position: dict[str, int]) -> int:
+        """Return the offset of a position, which must stand between characters."""
+        lines = self.texts[uri].split("\n")
+        start = sum(len(line) + 1 for line in lines[: position["line"]])
+        for at in range(len(lines[position["line"]]) + 1):
+            if units(lines[position["line"]][:at], self.encoding) == position["character"]:
+                return start + at
+        raise AssertionError("the position is inside a character")
 
     async def request(self, method: str, params: Any) -> Any:
         return plain(await self.client.protocol.send_request_async(method, params))

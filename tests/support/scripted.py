@@ -3,7 +3,9 @@
 Run as a program it takes the flags of ``dgemma-runtime`` and serves answers read from the JSON
 file that ``DGEMMA_TEST_SCRIPT`` names: ``{"load_ms": 0, "rules": [{"when": "text in the prefix",
 "text": "answer", "steps": 3, "step_ms": 5, "crash": false, "code": null}]}``. The first rule
-whose ``when`` is in the prefix answers; without one the answer is empty.
+whose ``when`` is in the prefix answers; without one the answer is empty. A rule with an
+``instruction`` is for rewrites by that instruction, one with an ``adapter`` for requests that name
+it; ``rewrites`` are what the engine offers, ``adapters`` those it can use.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dgemma_runtime import cli, process
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.job import Job
@@ -23,6 +27,7 @@ from dgemma_wire import endpoint
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import (
     Candidate,
+    Capabilities,
     Draft,
     DraftToken,
     Free,
@@ -32,7 +37,9 @@ from dgemma_wire.messages import (
     TokenState,
 )
 
-LIMITS = ModelLimits(prefix_tokens=1024, canvas_tokens=256, span_tokens=64, chars_per_token=3.5)
+LIMITS = ModelLimits(
+    prefix_tokens=1024, canvas_tokens=256, span_tokens=64, max_span_tokens=96, chars_per_token=3.5
+)
 
 
 class ScriptedEngine:
@@ -43,6 +50,9 @@ class ScriptedEngine:
 
     def __init__(self, script: dict[str, Any]) -> None:
         self.script = script
+        self.capabilities = msgspec.convert(
+            {"rewrites": script.get("rewrites", [])}, type=Capabilities
+        )
         self.loads = 0
 
     def files(self) -> dict[str, str]:
@@ -67,7 +77,19 @@ class ScriptedEngine:
     def denoise(self, job: Job, on_draft: Callable[[Draft], None]) -> Answer:
         request = job.request
         rules = self.script.get("rules", [])
-        rule = next((r for r in rules if r.get("when", "") in request.prefix), {})
+        if request.adapter and request.adapter not in self.script.get("adapters", []):
+            raise DenoiseFailed(FailureCode.ADAPTER_UNAVAILABLE, f"no {request.adapter} here")
+        asked = None if request.rewrite is None else request.rewrite.instruction
+        rule = next(
+            (
+                r
+                for r in rules
+                if r.get("when", "") in request.prefix
+                and r.get("instruction") == asked
+                and r.get("adapter", request.adapter) == request.adapter
+            ),
+            {},
+        )
         if rule.get("crash"):
             os._exit(9)
         if rule.get("raise"):
@@ -106,7 +128,8 @@ class ScriptedEngine:
                     score=-0.1 - 0.1 * i,
                     lowest=rule.get("lowest", 0.9),
                     steps=steps,
-                    stopped="settled",
+                    stopped=rule.get("stopped", "settled"),
+                    complete=rule.get("complete", True),
                 )
                 for i, answer in enumerate(texts)
             ),

@@ -32,7 +32,9 @@ from dgemma_wire.messages import (
     Welcome,
 )
 
-LIMITS = ModelLimits(prefix_tokens=1, canvas_tokens=2, span_tokens=3, chars_per_token=3.5)
+LIMITS = ModelLimits(
+    prefix_tokens=1, canvas_tokens=2, span_tokens=3, max_span_tokens=3, chars_per_token=3.5
+)
 HELLO = Hello(protocol=PROTOCOL_VERSION, release="1", token="t")
 WELCOME = Welcome(protocol=PROTOCOL_VERSION, release="1", pid=1, model="m", limits=LIMITS)
 TIMINGS = Timings(

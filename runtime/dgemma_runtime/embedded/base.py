@@ -65,7 +65,7 @@ def base_path(source: BaseSource | None = None, cache_dir: Path | None = None) -
 def embedded_source() -> BaseSource:
     """Return where the embedded model's base weights come from."""
     source = resolve_spec("embedded").base
-    assert source is not None
+    assert isinstance(source, BaseSource)
     return source
 
 

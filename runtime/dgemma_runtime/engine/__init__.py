@@ -16,6 +16,7 @@ def make_engine(
     settings: RuntimeSettings,
     *,
     cache_dir: Path | None = None,
+    adapters_dir: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Engine:
     """Return the engine of the model that ``settings`` name; nothing is loaded or fetched yet.
@@ -23,9 +24,16 @@ def make_engine(
     Args:
         settings: What the runtime was started with.
         cache_dir: Where fetched models are kept; ``None`` is the user's cache folder.
+        adapters_dir: Where workspaces' adapters lie; ``None`` is the user's directory.
         clock: Seconds, monotonic; must be the one that stamps jobs.
 
     Raises:
         ModelError: ``settings.model`` names no model.
     """
-    return DiffusionEngine(resolve_spec(settings.model), settings, cache_dir=cache_dir, clock=clock)
+    return DiffusionEngine(
+        resolve_spec(settings.model),
+        settings,
+        cache_dir=cache_dir,
+        adapters_dir=adapters_dir,
+        clock=clock,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dgemma_runtime.job import Job
-from dgemma_wire.messages import Candidate, Draft, ModelLimits, RuntimeState, Timings
+from dgemma_wire.messages import Candidate, Capabilities, Draft, ModelLimits, RuntimeState, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,13 @@ class Answer:
 class Engine(Protocol):
     """Runs jobs on the device, one at a time, from one thread.
 
-    ``model`` and ``limits`` are known before anything is loaded, so that a peer can be welcomed.
+    ``model``, ``limits`` and ``capabilities`` are known before anything is loaded, so that a peer
+    can be welcomed.
     """
 
     model: str
     limits: ModelLimits
+    capabilities: Capabilities
 
     def files(self) -> dict[str, str]:
         """Return the model's files and what is known of each, for the doctor; loads nothing."""

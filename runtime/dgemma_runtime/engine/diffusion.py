@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.engine.files import describe_files, locate_weights
+from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
 from dgemma_runtime.models.base import ModelSpec
@@ -63,7 +64,7 @@ ENVIRONMENT = {
 class _Loaded:
     """What is there between ``load`` and ``unload``."""
 
-    adapter: ModelAdapter
+    shelf: AdapterShelf
     codec: Codec
     cache: PrefixCache
     device: torch.device
@@ -79,6 +80,7 @@ class DiffusionEngine:
         *,
         cache_dir: Path | None,
         clock: Clock,
+        adapters_dir: Path | None = None,
     ) -> None:
         """Take a model that is not loaded yet.
 
@@ -87,12 +89,15 @@ class DiffusionEngine:
             settings: Device, number format and threads.
             cache_dir: Where fetched models are kept; ``None`` is the user's cache folder.
             clock: Seconds, monotonic; the one job times are measured by.
+            adapters_dir: Where workspaces' adapters lie; ``None`` is the user's directory.
         """
         self.model = spec.name
         self.limits = spec.limits
+        self.capabilities = spec.capabilities
         self._spec = spec
         self._settings = settings
         self._cache_dir = cache_dir
+        self._adapters_dir = adapters_dir
         self._clock = clock
         self._loaded: _Loaded | None = None
 
@@ -143,7 +148,8 @@ class DiffusionEngine:
             raise
         # A CPU is held for long by few tokens; a GPU wants many at once.
         cache = PrefixCache(adapter, pass_tokens=128 if place.type == "cpu" else 1024)
-        self._loaded = _Loaded(adapter, codec, cache, place)
+        shelf = AdapterShelf(adapter, self._spec.base_sha256, self._adapters_dir)
+        self._loaded = _Loaded(shelf, codec, cache, place)
         log.info(
             "loaded %s onto %s (%s), %d threads, in %.1f s",
             self.model,
@@ -182,11 +188,13 @@ class DiffusionEngine:
         # Behind the handler: until it is left, the error's traceback holds the step's tensors.
         log.warning("%s ran out of memory on a request", loaded.device)
         loaded.cache.clear()
+        loaded.shelf.clear()
         device.free_memory()
         raise DenoiseFailed(
             FailureCode.OUT_OF_MEMORY,
-            f"{loaded.device} ran out of memory on this request. The prefix cache was cleared; if "
-            "it happens again, close other programs that use the device or ask for fewer tokens.",
+            f"{loaded.device} ran out of memory on this request. What can be made again was given "
+            "up; if it happens again, close other programs that use the device or ask for fewer "
+            "tokens.",
         )
 
     def _answer(self, loaded: _Loaded, job: Job, on_draft: DraftSink) -> Answer:
@@ -195,13 +203,16 @@ class DiffusionEngine:
         job.check()
         _check_request(job)
         _check_time(job, self._clock())
+        adapter = loaded.shelf.get(request.adapter)
+        prompt = spec.prompt.lay_out(request.prefix, request.rewrite)
         encoded = encode_request(
             loaded.codec,
-            request.prefix,
+            prompt.file,
             request.segments,
             prefix_tokens=spec.limits.prefix_tokens,
             tail_tokens=spec.layout.tail_tokens,
             start_ids=spec.start_ids,
+            kept=prompt.block,
         )
         prefix_ids, canvas = lay_out(encoded.prefix_ids, encoded.segments, spec.layout)
         laid_out = self._clock()
@@ -215,7 +226,7 @@ class DiffusionEngine:
         prefilled = self._clock()
         job.check()
 
-        work = _Work(spec, self._clock, loaded, job, encoded, canvas, prefix, on_draft)
+        work = _Work(spec, self._clock, loaded, job, encoded, canvas, prefix, adapter, on_draft)
         candidates: list[Candidate] = []
         for number in range(request.candidates):
             candidate = work.candidate(number)
@@ -250,6 +261,7 @@ class _Work:
     encoded: EncodedRequest
     canvas: Canvas
     prefix: PrefixState
+    adapter: ModelAdapter
     on_draft: DraftSink
     step_ms: list[float] = field(default_factory=list)
     drafted: float | None = None
@@ -292,7 +304,7 @@ class _Work:
                 break
             before = self.clock()
             state = loop.step(
-                loaded.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
+                self.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
             )
             self._draft(number, problem, state, before)
             if state.settled:

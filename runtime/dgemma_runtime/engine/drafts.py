@@ -54,15 +54,22 @@ def make_candidate(
     """
     best = state.best.tolist()
     texts, scored = [], []
+    complete = True
     for (start, end), text in zip(problem.canvas.spans, spans, strict=True):
         ids = read_span(best, (start, end), problem.end_ids)
         texts.append(read_text(codec, ids, text))
         lines = complete_at(codec, ids, text.max_lines)
+        complete &= lines is not None or len(ids) < end - start
         until = start + (min(len(ids) + 1, end - start) if lines is None else lines)
         scored.append(state.log_probability[start:until])
     score, lowest = _score(scored)
     return Candidate(
-        texts=tuple(texts), score=score, lowest=lowest, steps=state.steps, stopped=stopped
+        texts=tuple(texts),
+        score=score,
+        lowest=lowest,
+        steps=state.steps,
+        stopped=stopped,
+        complete=complete,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dgemma_runtime.engine.base import LoadProgress
-from dgemma_runtime.models.base import ModelSpec
+from dgemma_runtime.models.base import BaseFolder, ModelSpec
 from dgemma_wire.errors import ModelError
 
 
@@ -22,6 +22,10 @@ def locate_weights(
     Raises:
         ModelError: They are missing or damaged; the text says what to do.
     """
+    if isinstance(spec.base, BaseFolder):
+        if not any(spec.base.folder.glob("*.safetensors")):
+            raise ModelError(f"{spec.base.folder} holds no base weights (*.safetensors).")
+        return spec.base.folder
     if spec.base is not None:
         # Here, not above: that module needs this package for its progress reports.
         from dgemma_runtime.embedded.base import ensure_base
@@ -42,7 +46,10 @@ def describe_files(spec: ModelSpec, cache_dir: Path | None = None) -> dict[str, 
     found = {"tokenizer": _describe(spec.folder / "tokenizer.json")}
     for path in sorted(spec.folder.glob("*.safetensors")):
         found[path.name] = _describe(path)
-    if spec.base is not None:
+    if isinstance(spec.base, BaseFolder):
+        for path in sorted(spec.base.folder.glob("*.safetensors")):
+            found[f"base {path.name}"] = _describe(path)
+    elif spec.base is not None:
         from dgemma_runtime.embedded.base import base_path, defect_of
 
         path = base_path(spec.base, cache_dir)

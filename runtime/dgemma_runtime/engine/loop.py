@@ -75,7 +75,8 @@ class State:
         best: The best whole draft (canvas,): argmax wherever nothing is decided.
         log_probability: Of ``best`` under the untempered model (canvas,), in nats.
         history: Earlier ``best``, oldest first.
-        feedback: Tempered logits of the last step (rows, vocab), for self-conditioning.
+        feedback: Logits of the last step at the rows that the next one predicts (rows, vocab), for
+            self-conditioning; tempered ones with uniform noise, as upstream has it.
         steps: Steps taken.
         settled: Nothing is left to do.
     """
@@ -199,6 +200,7 @@ def step(
     # (6) close
     if not uniform:
         after = close_spans(problem, after)
+        after = replace(after, feedback=logits[~after.decided[rows]])
     # (7) clamp
     after = replace(
         after,

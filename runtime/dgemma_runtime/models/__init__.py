@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dgemma_runtime.canvas import Layout
 from dgemma_runtime.models.base import (
     Acceptance,
+    BaseFolder,
     BaseSource,
     ModelAdapter,
     ModelSpec,
@@ -18,8 +21,9 @@ from dgemma_runtime.models.base import (
     NoiseKind,
     SamplerConfig,
 )
+from dgemma_runtime.prompt import layout_named
 from dgemma_wire.errors import ModelError
-from dgemma_wire.messages import ModelLimits
+from dgemma_wire.messages import Capabilities, ModelLimits
 
 if TYPE_CHECKING:
     import torch
@@ -78,12 +82,15 @@ def read_spec(path: Path) -> ModelSpec:
         if data["architecture"] not in ADAPTERS:
             raise ModelError(f"{path}: no adapter for architecture {data['architecture']!r}.")
         noise, sampler = data["noise"], data["sampler"]
+        # Those of the layout are for the canvas, the others for peers: one number for both.
+        spans = {"max_span_tokens": data["layout"]["span_tokens"]} | data["layout"]
+        limits = {"max_span_tokens": spans["max_span_tokens"]} | data["limits"]
         return ModelSpec(
             name=data["name"],
             architecture=data["architecture"],
             folder=path.parent,
-            layout=Layout(**data["layout"]),
-            limits=ModelLimits(**data["limits"]),
+            layout=Layout(**spans),
+            limits=ModelLimits(**limits),
             noise=Noise(**{**noise, "kind": NoiseKind(noise["kind"])}),
             sampler=SamplerConfig(
                 **{**sampler, "acceptance": Acceptance(sampler["acceptance"])},
@@ -91,10 +98,18 @@ def read_spec(path: Path) -> ModelSpec:
             start_ids=tuple(data.get("start_ids", ())),
             end_ids=tuple(data["end_ids"]),
             dims=tuple(data["dims"].items()),
-            base=BaseSource(**data["base"]) if "base" in data else None,
+            base=_base(data["base"], path.parent) if "base" in data else None,
+            prompt=layout_named(data.get("prompt", "raw")),
+            capabilities=msgspec.convert({"rewrites": data.get("rewrites", [])}, type=Capabilities),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a model.json of this release: {error!r}") from error
+
+
+def _base(data: dict[str, Any], home: Path) -> BaseSource | BaseFolder:
+    if "folder" not in data:
+        return BaseSource(**data)
+    return BaseFolder(home / Path(data["folder"]).expanduser(), data.get("sha256", ""))
 
 
 def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
@@ -139,7 +154,11 @@ def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
         folder=folder,
         layout=Layout(head_rows=0, span_tokens=span, tail_tokens=canvas, canvas_tokens=canvas),
         limits=ModelLimits(
-            prefix_tokens=prefix, canvas_tokens=canvas, span_tokens=span, chars_per_token=3.2
+            prefix_tokens=prefix,
+            canvas_tokens=canvas,
+            span_tokens=span,
+            max_span_tokens=canvas,
+            chars_per_token=3.2,
         ),
         noise=Noise(NoiseKind.UNIFORM, vocab_size),
         sampler=sampler,

@@ -7,13 +7,14 @@ no requests, no texts, no sampling: it encodes a prefix and turns a canvas into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from dgemma_runtime.canvas import Layout
-from dgemma_wire.messages import ModelLimits
+from dgemma_runtime.prompt import RAW, PromptLayout
+from dgemma_wire.messages import Capabilities, ModelLimits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,17 @@ class BaseSource:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseFolder:
+    """Where they come from when a person has them: a folder as ``transformers`` saves models.
+
+    ``sha256`` names the weights for the adapters made for them; empty when nobody has said.
+    """
+
+    folder: Path
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """All of a model that can be known before its weights are read.
 
@@ -105,6 +117,8 @@ class ModelSpec:
         end_ids: Tokens that end a span, read-out included.
         dims: The trunk's numbers as its file states them, for adapters that need them.
         base: Where the weights come from when ``folder`` does not hold them.
+        prompt: How it is asked.
+        capabilities: What a peer may ask of it beyond fills.
     """
 
     name: str
@@ -117,7 +131,14 @@ class ModelSpec:
     start_ids: tuple[int, ...] = ()
     end_ids: tuple[int, ...] = ()
     dims: tuple[tuple[str, float], ...] = ()
-    base: BaseSource | None = None
+    base: BaseSource | BaseFolder | None = None
+    prompt: PromptLayout = RAW
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def base_sha256(self) -> str:
+        """What names the base weights to the adapters made for them; may be empty."""
+        return "" if self.base is None else self.base.sha256
 
 
 class PrefixState(Protocol):
@@ -162,5 +183,23 @@ class ModelAdapter(Protocol):
 
         Returns:
             Logits (rows, vocab) in float32; the caller may write to them.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesAdapters(ModelAdapter, Protocol):
+    """A model whose canvas pass can be changed by a file, its prefix pass staying as it is.
+
+    So prefixes that one of them encoded are good for all of them.
+    """
+
+    def with_canvas_adapter(self, path: Path) -> Self:
+        """Return the model with the canvas adapter of a file in place of its own.
+
+        The two share all weights but those of the canvas pass.
+
+        Raises:
+            ModelError: The file is missing, corrupt, or fits another model.
         """
         ...

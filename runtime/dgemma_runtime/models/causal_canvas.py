@@ -1,4 +1,6 @@
-"""Adapter: a causal Llama-class model whose canvas pass runs with a low-rank adapter merged in.
+"""Adapter: a causal model whose canvas pass runs with a low-rank canvas adapter merged in.
+
+The base is of Llama's or Qwen2's class.
 
 The prefix is read causally with the untouched weights; the canvas is read with the merged ones,
 every row seeing the whole prefix and the whole canvas, positions going on where the prefix ends.
@@ -7,41 +9,37 @@ may not start at row 0.
 
 The forward pass is written out here because a canvas is small: the module machinery of a general
 model library costs half as much again as the matrix products of one denoise step on a CPU. Its
-result is tested against ``transformers``' Llama. Knows nothing of sampling, spans or texts.
+result is tested against ``transformers``' Llama and Qwen2. Knows nothing of sampling, spans or
+texts, and of files only which ones to read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dgemma_runtime.models.base import ModelSpec, PrefixState
-from dgemma_wire.errors import ModelError
+from dgemma_runtime.models.base import BaseFolder, ModelSpec, PrefixState
+from dgemma_runtime.models.base_folder import check_folder, ties_head
+from dgemma_runtime.models.canvas_weights import (
+    LINEARS,
+    Dims,
+    Layer,
+    Weights,
+    make_weights,
+    read_tensors,
+)
 
-LINEARS = ("qkv", "out", "gate_up", "down")
-"""The matrices of a layer that the adapter file changes, fused as the file has them."""
+__all__ = ["LINEARS", "CausalCanvas", "Dims", "KeyValues", "Special", "load_adapter"]
+
+DRAFT_TOKENS = 4
+"""Tokens that make up what a position carries of the draft before, each with its probability."""
 
 _GROW_TOKENS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Dims:
-    """The numbers of a Llama-class trunk."""
-
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    rope_theta: float
-    norm_eps: float
-    max_positions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +49,6 @@ class Special:
     mask_id: int
     fill_id: int
     banned: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer's weights: q, k, v stacked in ``qkv``, gate over up in ``gate_up``."""
-
-    norm_attention: Tensor  # (hidden,)
-    qkv: Tensor  # ((heads + 2 * kv_heads) * head_dim, hidden)
-    out: Tensor  # (hidden, heads * head_dim)
-    norm_mlp: Tensor  # (hidden,)
-    gate_up: Tensor  # (2 * inner, hidden)
-    down: Tensor  # (hidden, inner)
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Both trunks; embedding, output rows and norms are shared."""
-
-    embedding: Tensor  # (vocab, hidden)
-    norm: Tensor  # (hidden,)
-    prefix: tuple[Layer, ...]
-    canvas: tuple[Layer, ...]
-    mask_row: Tensor  # (hidden,) input row of the mask token
-    fill_row: Tensor  # (hidden,) input row of the fill token
-    fill_head: Tensor  # (hidden,) output row of the fill token
 
 
 class KeyValues:
@@ -136,6 +109,10 @@ class CausalCanvas:
     weights: Weights
     inverse_frequencies: Tensor  # (head_dim / 2,)
 
+    def with_canvas_adapter(self, path: Path) -> CausalCanvas:
+        """Return the model with the canvas adapter of a file; see ``TakesAdapters``."""
+        return replace(self, weights=self.weights.with_adapter(read_tensors(path)))
+
     def new_prefix(self) -> KeyValues:
         """Return the state of an empty prefix."""
         embedding = self.weights.embedding
@@ -158,12 +135,26 @@ class CausalCanvas:
         x = weights.embedding[canvas]  # (canvas, hidden)
         x = torch.where((canvas == special.mask_id)[:, None], weights.mask_row, x)
         x = torch.where((canvas == special.fill_id)[:, None], weights.fill_row, x)
+        if feedback is not None and weights.draft_row is not None:
+            x[rows] = weights.draft_row + self._expected_rows(feedback)
         x = self._run(weights.canvas, x, _own(prefix), causal=False)
         hidden = F.rms_norm(x[rows - 1], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
-        logits = F.linear(hidden, weights.embedding).float()  # (rows, vocab)
+        logits = F.linear(hidden, weights.head).float()  # (rows, vocab)
         logits[:, special.fill_id] = (hidden @ weights.fill_head).float()
         logits[:, : special.banned] = -torch.inf
         return logits
+
+    def _expected_rows(self, feedback: Tensor) -> Tensor:
+        """Return the expected embedding (rows, hidden) of a draft, over its likeliest tokens.
+
+        A softmax and a product over the whole vocabulary would be a tenth of a denoise step on a
+        CPU, and the rest of the probability is spread too thin to tell the model anything.
+        """
+        weights = self.weights
+        shares, tokens = expected_tokens(feedback)
+        x = weights.embedding[tokens]  # (rows, tokens, hidden)
+        x = torch.where((tokens == self.special.fill_id)[..., None], weights.fill_row, x)
+        return (x * shares[..., None].to(x.dtype)).sum(1)
 
     def _run(
         self, layers: tuple[Layer, ...], x: Tensor, state: KeyValues, *, causal: bool
@@ -188,7 +179,7 @@ class CausalCanvas:
         split = (dims.heads + dims.kv_heads) * dims.head_dim
         for layer, keys_values in zip(layers, store, strict=True):
             h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
-            mixed = F.linear(h, layer.qkv)
+            mixed = F.linear(h, layer.qkv, layer.qkv_bias)
             turned = _rotate(mixed[:, :split].view(rows, -1, dims.head_dim), cos, sin)
             keys_values[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
             keys_values[1, :, start:end] = (
@@ -222,6 +213,12 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
 
 
+def expected_tokens(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probabilities and ids (rows, ``DRAFT_TOKENS``) of the likeliest tokens."""
+    top, tokens = logits.topk(DRAFT_TOKENS, -1)
+    return (top - logits.logsumexp(-1, keepdim=True)).exp(), tokens
+
+
 def _own(prefix: PrefixState) -> KeyValues:
     assert isinstance(prefix, KeyValues)
     return prefix
@@ -236,7 +233,24 @@ def load_adapter(
         ModelError: A file is missing, corrupt or does not fit the other.
     """
     numbers = dict(spec.dims)
-    dims = Dims(
+    dims = dims_of(spec)
+    special = Special(
+        mask_id=spec.noise.mask_id, fill_id=spec.end_ids[0], banned=int(numbers["banned"])
+    )
+    tensors = read_tensors(base)
+    if isinstance(spec.base, BaseFolder):
+        check_folder(base, numbers)
+        if ties_head(base):
+            tensors.pop("lm_head.weight", None)  # some files hold the embedding twice
+    adapter = read_tensors(spec.folder / "adapter.safetensors")
+    weights = make_weights(tensors, adapter, dims, device, dtype)
+    return CausalCanvas(dims, special, weights, _inverse_frequencies(dims, device))
+
+
+def dims_of(spec: ModelSpec) -> Dims:
+    """Return the trunk's numbers that a spec states."""
+    numbers = dict(spec.dims)
+    return Dims(
         hidden=int(numbers["hidden"]),
         layers=int(numbers["layers"]),
         heads=int(numbers["heads"]),
@@ -246,92 +260,8 @@ def load_adapter(
         norm_eps=numbers["norm_eps"],
         max_positions=int(numbers["max_positions"]),
     )
-    special = Special(
-        mask_id=spec.noise.mask_id, fill_id=spec.end_ids[0], banned=int(numbers["banned"])
-    )
-    weights = make_weights(
-        _read_tensors(base), _read_tensors(spec.folder / "adapter.safetensors"), dims, device, dtype
-    )
-    return CausalCanvas(dims, special, weights, _inverse_frequencies(dims, device))
-
-
-def make_weights(
-    base: dict[str, Tensor],
-    adapter: dict[str, Tensor],
-    dims: Dims,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Weights:
-    """Fuse the base's matrices (named as ``transformers`` names Llama's) and merge the adapter.
-
-    Raises:
-        ModelError: A tensor is missing or of another shape than the others ask for.
-    """
-
-    def place(tensor: Tensor) -> Tensor:
-        return tensor.to(device=device, dtype=dtype).contiguous()
-
-    try:
-        prefix, canvas = [], []
-        for i in range(dims.layers):
-            plain, merged = {}, {}
-            for name in LINEARS:
-                fused = torch.cat([base[key] for key in _base_keys(i, name)])
-                plain[name] = place(fused)
-                merged[name] = place(fused.float() + _low_rank(adapter, f"layers.{i}.{name}"))
-            norms = {
-                "norm_attention": place(base[f"model.layers.{i}.input_layernorm.weight"]),
-                "norm_mlp": place(base[f"model.layers.{i}.post_attention_layernorm.weight"]),
-            }
-            prefix.append(Layer(**plain, **norms))
-            canvas.append(Layer(**merged, **norms))
-        return Weights(
-            embedding=place(base["model.embed_tokens.weight"]),
-            norm=place(base["model.norm.weight"]),
-            prefix=tuple(prefix),
-            canvas=tuple(canvas),
-            mask_row=place(adapter["input.mask"]),
-            fill_row=place(adapter["input.fill"]),
-            fill_head=place(adapter["output.fill"]),
-        )
-    except KeyError as error:
-        raise ModelError(f"The model's files lack the tensor {error}.") from error
-    except RuntimeError as error:
-        raise ModelError(f"The adapter does not fit the base weights: {error}") from error
-
-
-def _base_keys(layer: int, name: str) -> tuple[str, ...]:
-    parts = {
-        "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "out": ("self_attn.o_proj",),
-        "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-        "down": ("mlp.down_proj",),
-    }
-    return tuple(f"model.layers.{layer}.{part}.weight" for part in parts[name])
-
-
-def _low_rank(adapter: dict[str, Tensor], name: str) -> Tensor:
-    """Return the change (out, in) the adapter makes to a matrix, in float32."""
-    first, second = (_whole(adapter, f"{name}.{factor}") for factor in ("lora_a", "lora_b"))
-    return second @ first
-
-
-def _whole(adapter: dict[str, Tensor], name: str) -> Tensor:
-    """Return a tensor in float32; int8 ones are stored with a scale per row."""
-    tensor = adapter[name]
-    if tensor.dtype != torch.int8:
-        return tensor.float()
-    return tensor.float() * adapter[f"{name}.scale"].float()[:, None]
 
 
 def _inverse_frequencies(dims: Dims, device: torch.device) -> Tensor:
     steps = torch.arange(0, dims.head_dim, 2, dtype=torch.float32, device=device)
     return 1.0 / dims.rope_theta ** (steps / dims.head_dim)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"The weights {path} cannot be read: {error}") from error

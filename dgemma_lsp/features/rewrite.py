@@ -1,0 +1,148 @@
+"""``dgemma/rewrite``, ``dgemma/rewrites``, and the same as code actions.
+
+A code action costs nothing until it is chosen: listing them asks no runtime and starts none, and
+the edit is made when the client resolves the one that was picked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from lsprotocol import types
+
+from dgemma_lsp import methods, rewriting
+from dgemma_lsp.features.convert import (
+    from_range,
+    to_offset,
+    to_rewrite_result,
+    to_workspace_edit,
+)
+from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
+from dgemma_lsp.infill import rewrite as core
+from dgemma_lsp.infill.types import Declined, DeclineReason, Snapshot
+from dgemma_lsp.languages import by_id
+from dgemma_lsp.pipeline import Options, Silence
+from dgemma_lsp.rewriting import Rewritten
+from dgemma_lsp.session import Session, Superseded
+from dgemma_wire.errors import AddressError, FailureCode, RuntimeUnavailable
+
+KIND = types.CodeActionKind.RefactorRewrite
+
+
+async def rewrite(session: Session, params: methods.RewriteParams) -> methods.RewriteResult:
+    """Answer one request; asked for by name, so ``manual`` mode does not hold it."""
+    uri, version = params.text_document.uri, params.text_document.version
+    await session.until_configured()
+    snapshot = session.documents.snapshot(uri)
+    declined = session.decline(uri, invoked=True)
+    if snapshot is None or declined is not None:
+        found = Rewritten(declined=declined or DeclineReason.UNKNOWN_DOCUMENT)
+        session.tally.add(found)
+        return to_rewrite_result(found, None, session.encoding)
+    if version is not None and version != snapshot.version:
+        return _stale(session)
+    start, end = _offsets(session, snapshot, params.range)
+    options = Options(
+        # Not the fills' key: typing elsewhere in the document must not end a rewrite.
+        document=session.document_key(f"rewrite {uri}"),
+        invoked=True,
+        candidates=params.candidates or session.settings.candidates,
+        deadline_ms=params.deadline_ms or session.settings.deadline_ms * INVOKED_DEADLINE_FACTOR,
+        seed=params.seed,
+        adapter=session.adapter_for(uri),
+    )
+    try:
+        work = rewriting.run(snapshot, start, end, params.instruction, options, session.client())
+        found = await session.newest(f"rewrite {uri}", work)
+    except Superseded:
+        text = "A newer rewrite of the document took this one's place."
+        found = Rewritten(silence=FailureCode.SUPERSEDED, message=text)
+    except AddressError as err:
+        session.tell_problem(str(err))
+        found = Rewritten(silence=Silence.NO_RUNTIME, message=str(err))
+    now = session.documents.get(uri)
+    if found.edit is not None and (now is None or now.version != snapshot.version):
+        return _stale(session)
+    return to_rewrite_result(found, snapshot, session.encoding)
+
+
+def _stale(session: Session) -> methods.RewriteResult:
+    session.tally.silent[Silence.STALE] += 1
+    text = "The document has changed since; nothing was rewritten."
+    return to_rewrite_result(Rewritten(silence=Silence.STALE, message=text), None, session.encoding)
+
+
+def _offsets(session: Session, snapshot: Snapshot, range_: methods.Range) -> tuple[int, int]:
+    start, end = (
+        to_offset(snapshot, at.line, at.character, session.encoding)
+        for at in (range_.start, range_.end)
+    )
+    return start, end
+
+
+async def rewrites(session: Session, params: methods.RewritesParams) -> methods.RewritesResult:
+    """Say what the model offers; starts a runtime, which alone knows."""
+    await session.until_configured()
+    try:
+        welcome = await session.client().welcome()
+    except (AddressError, RuntimeUnavailable) as err:
+        return methods.RewritesResult(rewrites=(), message=str(err))
+    offers = welcome.capabilities.rewrites
+    if params.language is not None:
+        offers = core.offers_for(by_id(params.language), offers)
+    message = None if offers else f"{welcome.model} was not trained for rewrites here."
+    return methods.RewritesResult(rewrites=offers, message=message)
+
+
+def code_actions(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
+    """List the rewrites of a selection, without asking anybody."""
+    uri, wanted = params.text_document.uri, params.context.only
+    if wanted is not None and not any(_includes(str(kind), KIND.value) for kind in wanted):
+        return []
+    invoked = params.context.trigger_kind is not types.CodeActionTriggerKind.Automatic
+    empty = params.range.start == params.range.end
+    snapshot = session.documents.snapshot(uri)
+    declined = session.decline(uri, invoked=True)
+    if snapshot is None or declined is not None or (empty and not invoked):
+        return []
+    start, end = _offsets(session, snapshot, from_range(params.range))
+    if isinstance(core.select(snapshot, start, end), Declined):
+        return []
+    document = methods.DocumentId(uri=uri, version=snapshot.version)
+    return [
+        types.CodeAction(
+            title=f"dgemma: {offer.instruction}",
+            kind=KIND,
+            data=msgspec.to_builtins(
+                methods.RewriteParams(
+                    text_document=document,
+                    range=from_range(params.range),
+                    instruction=offer.instruction,
+                )
+            ),
+        )
+        for offer in core.offers_for(snapshot.language, session.offers)
+        if not core.takes_argument(offer)  # a menu has no place to type one
+    ]
+
+
+async def resolve(session: Session, action: types.CodeAction, data: Any) -> str | None:
+    """Give a chosen action its edit; returns why there is none, in words.
+
+    ``data`` is what ``code_actions`` put there, as plain values.
+    """
+    try:
+        params = msgspec.convert(data, type=methods.RewriteParams)
+    except msgspec.ValidationError:
+        return "This action is not one of dgemma's."
+    result = await rewrite(session, params)
+    if result.edit is None:
+        return result.message or result.reason
+    action.edit = to_workspace_edit(result.edit)
+    return None
+
+
+def _includes(kind: str, other: str) -> bool:
+    """Whether a kind of action covers another, as ``refactor`` covers ``refactor.rewrite``."""
+    return not kind or other == kind or other.startswith(f"{kind}.")

@@ -1,0 +1,180 @@
+"""One training run from its files: base, corpus and start in, a run folder out; and its export.
+
+Owns where things come from. The loop is ``trainer``'s, the sizes are ``recipe``'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Read by torch's libraries when they are loaded, so before torch is.
+from dgemma_runtime.engine.diffusion import ENVIRONMENT
+
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+from dgemma_runtime.engine import device as devices  # noqa: E402
+from dgemma_runtime.engine.files import locate_weights  # noqa: E402
+from dgemma_runtime.models import resolve_spec  # noqa: E402
+from dgemma_runtime.models.base import ModelSpec  # noqa: E402
+from dgemma_training.adapter import (  # noqa: E402
+    balance,
+    quantise,
+    save_adapter,
+)
+from dgemma_training.checkpoint import RunState  # noqa: E402
+from dgemma_training.documents import Split, read_documents  # noqa: E402
+from dgemma_training.recipe import (  # noqa: E402
+    PROFILES,
+    Base,
+    batch_maker,
+    load_base,
+    new_lora,
+    shapes,
+    validation_batches,
+)
+from dgemma_training.trainer import (  # noqa: E402
+    ADAPTER_FILE,
+    RunSettings,
+    TrainingError,
+    read_parameters,
+    train,
+)
+
+Report = Callable[[str], None]
+_VALIDATION_SEED = 99
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where a run's pieces come from.
+
+    Attributes:
+        corpus: Folder of a corpus.
+        model: Whose base is trained on, as the setting ``model`` names it.
+        start: "none", "shipped" or the path of an adapter file.
+        profile: Key of ``PROFILES``.
+        device: As the runtime's setting.
+        dtype: As the runtime's setting.
+        threads: CPU threads; ``None`` for all cores.
+        long: Share of batches with long spans.
+        rewrites: Share of batches with rewrites.
+        languages: Only these; ``None`` for all.
+        validations: Batches of a validation.
+    """
+
+    corpus: Path
+    model: str = "embedded"
+    start: str = "none"
+    profile: str = "cpu"
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    long: float = 0.08
+    rewrites: float = 0.10
+    languages: Sequence[str] | None = None
+    validations: int = 6
+
+
+def open_base(model: str, device: str, dtype: str, threads: int | None, report: Report) -> Base:
+    """Load the base of a model, fetching it first when it is missing.
+
+    Raises:
+        ModelError: It cannot be had.
+    """
+    spec = resolve_spec(model)
+    place, number, _ = devices.choose_device(device, dtype)
+    devices.set_threads(threads or 0)
+    path = locate_weights(spec, lambda progress: report(progress.message), offline=False)
+    return load_base(spec, path, place, number)
+
+
+def start_file(spec: ModelSpec, start: str) -> Path | None:
+    """Return the adapter a run begins with.
+
+    Raises:
+        TrainingError: There is no such file.
+    """
+    if start == "none":
+        return None
+    path = spec.folder / ADAPTER_FILE if start == "shipped" else Path(start).expanduser()
+    if not path.is_file():
+        raise TrainingError(f"There is no adapter {path} to start from.")
+    return path
+
+
+def run(folder: Path, session: Session, settings: RunSettings, report: Report) -> RunState:
+    """Train, or go on training, the run of ``folder``.
+
+    Raises:
+        TrainingError: Something does not fit; the text says what.
+        ModelError: The base cannot be had.
+    """
+    base = open_base(session.model, session.device, session.dtype, session.threads, report)
+    lora = new_lora(base, settings.rank, settings.seed, start_file(base.spec, session.start))
+    report("Reading the corpus.")
+    try:
+        documents = list(read_documents(session.corpus, languages=session.languages))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"{session.corpus} holds no corpus: make one with `dgemma train collect`."
+        ) from error
+    weights = shapes(PROFILES[session.profile], long=session.long, rewrites=session.rewrites)
+    fills = {shape: 1.0 for shape in weights if shape.name == "fill"}
+    learned = [document for document in documents if document.split is Split.TRAIN]
+    held = [document for document in documents if document.split is Split.VALIDATION]
+    try:
+        batches = batch_maker(base, learned, weights, seed=settings.seed)
+        checks = batch_maker(base, held, fills, seed=_VALIDATION_SEED) if held else None
+        validation = [] if checks is None else validation_batches(checks, session.validations)
+        workers = PROFILES[session.profile].workers
+        return train(
+            folder,
+            base.trunk,
+            lora,
+            base.special,
+            batches,
+            validation,
+            settings,
+            report,
+            workers=workers,
+        )
+    except ValueError as error:
+        raise TrainingError(f"{session.corpus} is not enough to train on: {error}") from error
+
+
+def export(run_folder: Path, to: Path, model: str, name: str | None, numbers: str) -> Path:
+    """Make a model folder of a run's parameters; returns it.
+
+    Args:
+        run_folder: The run.
+        to: Made when missing; an adapter in it is replaced.
+        model: Whose ``model.json`` and tokenizer go with the adapter.
+        name: The model's name; ``None`` keeps it.
+        numbers: "int8" or "bfloat16".
+
+    Raises:
+        TrainingError: The run has no checkpoint.
+    """
+    import torch
+
+    spec = resolve_spec(model)
+    tensors, state = read_parameters(run_folder)
+    to.mkdir(parents=True, exist_ok=True)
+    if to.resolve() != spec.folder.resolve():
+        shutil.copyfile(spec.folder / "tokenizer.json", to / "tokenizer.json")
+    card = json.loads((spec.folder / "model.json").read_text(encoding="utf-8"))
+    card["name"] = name or card["name"]
+    (to / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    if numbers == "int8":
+        stored = quantise(balance(tensors))
+    else:
+        stored = {key: tensor.to(torch.bfloat16) for key, tensor in tensors.items()}
+    metadata = {"steps": str(state.step), "minutes": f"{state.seconds / 60:.1f}"}
+    save_adapter(to / ADAPTER_FILE, stored, metadata)
+    return to
