@@ -56,8 +56,8 @@ class RunSettings:
         learning_rate: Its height after the warm-up.
         warmup: Steps until it is reached.
         decay_from: Share of the run after which it falls in a line to 2 % of its height.
-        distill: Share of the causal model's distribution in the targets at the start; falls to
-            nothing at ``decay_from``.
+        distill: Share of the causal model's distribution in the targets at the start; falls in a
+            line to nothing at the end.
         second_share: Share of the canvases that get a second pass.
         clip: Largest norm of a gradient.
         seed: Decides every draw.
@@ -129,7 +129,7 @@ def train(
                     batch,
                     special,
                     random.Random(f"{settings.seed}/{state.step}/second"),  # noqa: S311
-                    distill=settings.distill * max(0.0, 1 - share / settings.decay_from),
+                    distill=settings.distill * (1 - share),
                     second_share=settings.second_share,
                     learn=True,
                 )

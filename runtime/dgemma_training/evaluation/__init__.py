@@ -1,1 +1,1 @@
-"""Measures models on holes in source code: the product as it is, its rivals, and how sure one is."""
+"""Measures models on holes in source code: the product as it is, and what it has to beat."""

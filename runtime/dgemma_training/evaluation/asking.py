@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from dgemma_lsp.infill.types import Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.pipeline import Options, Outcome, Silence, fill
@@ -185,17 +187,15 @@ async def running(
 
     Raises:
         RuntimeUnavailable: It cannot be started.
-        EvaluationError: Its model cannot be loaded.
+        EvaluationError: A setting is wrong, or the model cannot be loaded.
     """
     spec = resolve_spec(model)
-    settings = RuntimeSettings(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        idle_unload_s=0,
-        idle_exit_s=_ORPHANED_S,
-    )
+    fields = {"model": model, "device": device, "dtype": dtype, "threads": threads}
+    fields |= {"idleUnloadS": 0, "idleExitS": _ORPHANED_S}
+    try:
+        settings = msgspec.convert(fields, RuntimeSettings)
+    except msgspec.ValidationError as error:
+        raise EvaluationError(f"The runtime does not take these settings: {error}") from error
     release = importlib.metadata.version("dgemma")
     client = RuntimeClient(settings, (), directory, release, "dgemma eval")
     span = Span(load_codec(spec.folder / "tokenizer.json"), spec.layout.span_tokens)

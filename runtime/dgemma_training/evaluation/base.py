@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -58,6 +58,16 @@ class BaseSystem:
         self._model = model
         banned = int(dict(spec.dims).get("banned", 0))
         self._ends = {*range(banned), *spec.end_ids}
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._model.device)
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in."""
+        return str(self._model.dtype).removeprefix("torch.")
 
     async def answer(self, item: Item) -> Mapping[str, Answer]:
         """See ``asking.System``."""
@@ -126,7 +136,12 @@ class BaseSystem:
             forwards += 1
         ended = time.perf_counter()
         return _Completion(
-            made, token in self._ends, forwards, (prefilled - began) * 1000, (ended - prefilled) * 1000)
+            made,
+            token in self._ends,
+            forwards,
+            (prefilled - began) * 1000,
+            (ended - prefilled) * 1000,
+        )
 
 
 def _likeliest(logits: Tensor) -> int:
@@ -152,8 +167,9 @@ def load_base_system(
         made = AutoModelForCausalLM.from_pretrained(path, dtype=number)
     else:
         made = _from_file(path, dict(spec.dims), number)
-    made = made.to(place).eval()
-    system = BaseSystem(spec, load_codec(spec.folder / "tokenizer.json"), made)
+    # The stubs of `to` know nothing of devices.
+    ready = cast(torch.nn.Module, made).to(place).eval()
+    system = BaseSystem(spec, load_codec(spec.folder / "tokenizer.json"), ready)
     system._complete([spec.layout.empty_head_id], 1)  # the first pass of all is slow
     return system
 
@@ -170,14 +186,15 @@ def _from_file(path: Path, dims: dict[str, float], dtype: torch.dtype) -> LlamaF
         num_attention_heads=int(dims["heads"]),
         num_key_value_heads=int(dims["kv_heads"]),
         head_dim=int(dims["head_dim"]),
-        rope_theta=dims["rope_theta"],
+        rope_parameters={"rope_type": "default", "rope_theta": dims["rope_theta"]},
         rms_norm_eps=dims["norm_eps"],
         max_position_embeddings=int(dims["max_positions"]),
         tie_word_embeddings="lm_head.weight" not in tensors,
     )
-    made = LlamaForCausalLM(config).to(dtype)
+    made = LlamaForCausalLM(config)
     missing, unexpected = made.load_state_dict(tensors, strict=False)
     if unexpected or set(missing) - {"lm_head.weight"}:
         raise EvaluationError(f"{path.name} is no Llama: {[*missing, *unexpected][:3]}")
     made.tie_weights()
+    cast(torch.nn.Module, made).to(dtype)
     return made

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +29,7 @@ from dgemma_training.evaluation.asking import (
     private_directory,
     running,
 )
-from dgemma_training.evaluation.figures import (
-    Difference,
-    Score,
-    SystemFigures,
-    differences,
-    figures_of,
-)
+from dgemma_training.evaluation.figures import Score, differences, figures_of
 from dgemma_training.evaluation.items import (
     EvaluationError,
     Item,
@@ -47,7 +39,14 @@ from dgemma_training.evaluation.items import (
 )
 from dgemma_training.evaluation.judging import Judge
 from dgemma_training.evaluation.probes import ProbeResult, ask_probes
-from dgemma_training.evaluation.rewriting import RewriteResult, Task, ask_rewrites, find_tasks
+from dgemma_training.evaluation.results import Fill, Results, SetResult, SystemInfo, machine
+from dgemma_training.evaluation.rewriting import (
+    RewriteOutcome,
+    Task,
+    ask_rewrites,
+    find_tasks,
+    results_of,
+)
 from dgemma_training.evaluation.sandbox import Sandbox
 
 Report = Callable[[str, float | None], None]
@@ -90,73 +89,6 @@ class Settings:
     seed: int = 0
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What it was measured on."""
-
-    cpu: str
-    cores: int
-    system: str
-    python: str
-    libraries: dict[str, str]
-    load: float | None
-
-
-class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What answered under a name."""
-
-    name: str
-    model: str
-    adapter_sha256: str
-    sampler: dict[str, object]
-    device: str
-    dtype: str
-
-
-class SetResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found on one set of rows."""
-
-    name: str
-    source: str
-    sha256: str
-    rows: int
-    fitting: int
-    systems: dict[str, SystemFigures]
-    differences: list[Difference]
-
-
-class Fill(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer for a file of fills; nothing of the row but its id."""
-
-    set: str
-    system: str
-    row: str
-    fill: str
-    exact: bool
-    similarity: float
-    parses: bool | None
-    passed: bool | None
-    shown: bool | None
-    fits: bool
-    forwards: int
-    tokens: int
-    problem: str
-
-
-class Results(msgspec.Struct, kw_only=True):
-    """All that an evaluation found."""
-
-    date: str
-    release: str
-    machine: Machine
-    interrupted: bool
-    sandboxed: str
-    seed: int
-    systems: list[SystemInfo]
-    sets: list[SetResult]
-    probes: list[ProbeResult]
-    rewrites: list[RewriteResult]
-
-
 @dataclass(slots=True)
 class Found:
     """What has been measured so far."""
@@ -164,7 +96,7 @@ class Found:
     systems: list[SystemInfo] = field(default_factory=list)
     scores: dict[tuple[str, str], list[Score]] = field(default_factory=dict)
     probes: list[ProbeResult] = field(default_factory=list)
-    rewrites: list[RewriteResult] = field(default_factory=list)
+    rewrites: list[RewriteOutcome] = field(default_factory=list)
     interrupted: bool = False
 
 
@@ -203,9 +135,11 @@ def evaluate(
         systems=found.systems,
         sets=[_result(each, found) for each in sets],
         probes=found.probes,
-        rewrites=found.rewrites,
+        rewrites=results_of(found.rewrites),
     )
-    return results, [_fill(name, score) for (name, _), all_ in found.scores.items() for score in all_]
+    return results, [
+        _fill(name, score) for (name, _), all_ in found.scores.items() for score in all_
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,49 +196,59 @@ async def _measure(plan: _Plan, found: Found, report: Report) -> None:
             report(f"{name}: loading", progress.share)
             async with contextlib.AsyncExitStack() as stack:
                 if choice.base:
-                    system, ready = _open_base(plan, found), None
+                    ready = None
+                    system, info = _open_base(plan.settings)
                 else:
                     folder = directory / f"model{number}"
-                    ready = await _open_runtime(plan, choice, adapter, name, folder, stack)
-                    found.systems.append(ready[1])
-                    system, ready = RuntimeSystem(name, ready[0].client, ready[0].span), ready[0]
-                await _ask(plan, system, name, found, progress)
+                    model = _model_of(plan.settings, choice, adapter, folder)
+                    ready = await _open_runtime(plan.settings, model, directory, stack)
+                    system = RuntimeSystem(name, ready.client, ready.span)
+                    info = _info(name, model, ready)
+                found.systems.append(info)
                 if plan.settings.probes:
                     found.probes += await ask_probes(system, span_of(plan.settings.model))
+                await _ask(plan, system, name, found, progress)
                 if ready is not None and plan.tasks:
-                    found.rewrites += await ask_rewrites(name, ready.client, plan.tasks, report)
+                    await ask_rewrites(name, ready.client, plan.tasks, found.rewrites, report)
 
 
-async def _open_runtime(
-    plan: _Plan,
-    choice: models.Choice,
-    adapter: models.Adapter,
-    name: str,
-    folder: Path,
-    stack: contextlib.AsyncExitStack,
-) -> tuple[Running, SystemInfo]:
-    settings = plan.settings
+def _model_of(
+    settings: Settings, choice: models.Choice, adapter: models.Adapter, folder: Path
+) -> str:
+    """Return the model of a system, made in ``folder`` where it is not the one named."""
     sampler = dict(settings.sampler)
     if choice.run_confidence is not None:
         sampler["run_confidence"] = choice.run_confidence
-    model = settings.model
-    if sampler or adapter.file is not None or settings.max_span is not None:
-        model = str(
-            models.make_folder(
-                model, folder, adapter=adapter.file, sampler=sampler, max_span=settings.max_span
-            )
+    if not sampler and adapter.file is None and settings.max_span is None:
+        return settings.model
+    return str(
+        models.make_folder(
+            settings.model,
+            folder,
+            adapter=adapter.file,
+            sampler=sampler,
+            max_span=settings.max_span,
         )
-    ready = await stack.enter_async_context(
+    )
+
+
+async def _open_runtime(
+    settings: Settings, model: str, directory: Path, stack: contextlib.AsyncExitStack
+) -> Running:
+    return await stack.enter_async_context(
         running(
             model,
-            folder.parent,
+            directory,
             device=settings.device,
             dtype=settings.dtype,
             threads=settings.threads,
         )
     )
+
+
+def _info(name: str, model: str, ready: Running) -> SystemInfo:
     spec = resolve_spec(model)
-    return ready, SystemInfo(
+    return SystemInfo(
         name=name,
         model=spec.name,
         adapter_sha256=models.sha256_of(spec.folder / models.ADAPTER_FILE),
@@ -314,25 +258,21 @@ async def _open_runtime(
     )
 
 
-def _open_base(plan: _Plan, found: Found) -> System:
+def _open_base(settings: Settings) -> tuple[System, SystemInfo]:
     # Here, not above: torch takes seconds to import, and only the base needs it in this process.
     from dgemma_training.evaluation.base import load_base_system
 
-    settings = plan.settings
     system = load_base_system(
         settings.model, device=settings.device, dtype=settings.dtype, threads=settings.threads
     )
-    found.systems.append(
-        SystemInfo(
-            name="base",
-            model=f"the base of {resolve_spec(settings.model).name}",
-            adapter_sha256="",
-            sampler={},
-            device=system.device,
-            dtype=system.dtype,
-        )
+    return system, SystemInfo(
+        name=models.BASE,
+        model=f"the base of {resolve_spec(settings.model).name}",
+        adapter_sha256="",
+        sampler={},
+        device=system.device,
+        dtype=system.dtype,
     )
-    return system
 
 
 async def _ask(plan: _Plan, system: System, name: str, found: Found, progress: _Progress) -> None:
@@ -403,26 +343,4 @@ def _fill(name: str, score: Score) -> Fill:
         forwards=answer.forwards,
         tokens=answer.tokens,
         problem=answer.problem,
-    )
-
-
-def machine() -> Machine:
-    """Return what this runs on."""
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
-    versions: dict[str, str] = {}
-    for name in ("torch", "transformers", "tokenizers", "numpy", "tree-sitter"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return Machine(
-        cpu=cpu,
-        cores=os.cpu_count() or 0,
-        system=f"{platform.system()} {platform.machine()}",
-        python=platform.python_version(),
-        libraries=versions,
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )

@@ -137,9 +137,7 @@ def figures_of(scores: Sequence[Score]) -> SystemFigures:
     )
 
 
-def make_figures(
-    scores: Sequence[Score], cluster: Callable[[Item], str] = by_file
-) -> Figures:
+def make_figures(scores: Sequence[Score], cluster: Callable[[Item], str] = by_file) -> Figures:
     """Return the figures of some scores of one system."""
     problems: dict[str, int] = {}
     for score in scores:

@@ -136,9 +136,7 @@ def from_file(path: Path, span: Span, limit: int | None = None) -> ItemSet:
     )
 
 
-def from_corpus(
-    folder: Path, split: Split, count: int, mix: str, seed: int, span: Span
-) -> ItemSet:
+def from_corpus(folder: Path, split: Split, count: int, mix: str, seed: int, span: Span) -> ItemSet:
     """Cut rows from a corpus, all of which fit into a span.
 
     Args:

@@ -1,4 +1,4 @@
-"""How good one answer is: the same text, how near, whether the file parses with it, whether it runs.
+"""How good one answer is: the same text or how near, whether the file parses, whether it runs.
 
 Pure but for the sandbox it calls. Knows no systems and no averages.
 """

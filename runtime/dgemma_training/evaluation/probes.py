@@ -114,7 +114,7 @@ PROBES: tuple[Probe, ...] = (
         "import what is used below",
         "import os\nimport ",
         "json",
-        '\n\n\ndef load(path):\n    with open(path) as file:\n        return json.load(file)\n\n\n'
+        "\n\n\ndef load(path):\n    with open(path) as file:\n        return json.load(file)\n\n\n"
         "def home():\n    return os.getcwd()\n",
     ),
     Probe(
@@ -124,9 +124,9 @@ PROBES: tuple[Probe, ...] = (
         "\n\n\ndef most_common(words):\n    return Counter(words).most_common(1)\n",
     ),
     Probe(
-        "the exception that is raised again",
+        "the cause of an exception",
         "def parse(text):\n    try:\n        return int(text)\n    except ValueError as error:\n"
-        "        log(error)\n        raise ",
+        '        raise ParseError("not a number") from ',
         "error",
         "\n",
     ),
@@ -140,8 +140,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "bound of a counting loop",
-        "function sum(values: number[]): number {\n  let total = 0;\n"
-        "  for (let i = 0; i < values.",
+        "function sum(values: number[]): number {\n  let total = 0;\n  for (let i = 0; i < values.",
         "length",
         "; i++) {\n    total += values[i];\n  }\n  return total;\n}\n",
         "typescript",

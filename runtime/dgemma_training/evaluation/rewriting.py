@@ -1,4 +1,4 @@
-"""Rewrites of selected lines, asked as the language server asks for them, and how often they are right.
+"""Rewrites of selected lines, asked as the language server asks, and how often they are right.
 
 Made from a corpus, in the words that a menu shows. Knows no rows and no averages over systems.
 """
@@ -65,7 +65,10 @@ class RewriteResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class RewriteOutcome:
+    """What came of one rewrite."""
+
+    system: str
     task: Task
     done: bool = False
     shown: bool = False
@@ -111,26 +114,33 @@ async def ask_rewrites(
     name: str,
     client: RuntimeClient,
     tasks: Sequence[Task],
+    outcomes: list[RewriteOutcome],
     report: Callable[[str, float | None], None],
-) -> list[RewriteResult]:
-    """Ask for every rewrite; returns a result per kind and language family.
+) -> None:
+    """Ask for every rewrite and append what came of it to ``outcomes``.
 
     Raises:
         RuntimeUnavailable: The runtime went away.
     """
-    outcomes: list[_Outcome] = []
-    for number, task in enumerate(tasks):
-        outcomes.append(await _ask(client, task, number))
-        report(f"{name} on rewrites, {number + 1} of {len(tasks)}", (number + 1) / len(tasks))
-    groups: dict[tuple[str, str], list[_Outcome]] = {}
+    for number, task in enumerate(tasks, 1):
+        outcomes.append(await _ask(name, client, task, number))
+        report(f"{name} on rewrites, {number} of {len(tasks)}", number / len(tasks))
+
+
+def results_of(outcomes: Sequence[RewriteOutcome]) -> list[RewriteResult]:
+    """Return a result per system, kind and language family."""
+    groups: dict[tuple[str, str, str], list[RewriteOutcome]] = {}
     for outcome in outcomes:
-        key = outcome.task.rewrite.kind, _family(outcome.task.document.language)
-        groups.setdefault(key, []).append(outcome)
+        family = _family(outcome.task.document.language)
+        groups.setdefault((outcome.system, family, outcome.task.rewrite.kind), []).append(outcome)
     offers = _offers()
-    return [_result(name, offers[key], groups[key]) for key in sorted(groups)]
+    return [
+        _result(system, offers[kind, family], groups[system, family, kind])
+        for system, family, kind in sorted(groups)
+    ]
 
 
-async def _ask(client: RuntimeClient, task: Task, number: int) -> _Outcome:
+async def _ask(name: str, client: RuntimeClient, task: Task, number: int) -> RewriteOutcome:
     rewrite, document = task.rewrite, task.document
     language = by_id(document.language)
     text = rewrite.before(document.text)
@@ -140,14 +150,14 @@ async def _ask(client: RuntimeClient, task: Task, number: int) -> _Outcome:
     selection = asked.select(snapshot, rewrite.start, end)
     welcome = await client.welcome()
     if isinstance(selection, Declined):
-        return _Outcome(task, declined=True)
+        return RewriteOutcome(name, task, declined=True)
     canvas = asked.lay_out(snapshot, selection, rewrite.instruction, welcome.limits)
     if isinstance(canvas, Declined):
-        return _Outcome(task, declined=True)
+        return RewriteOutcome(name, task, declined=True)
     try:
         answer = await client.denoise(to_ask(canvas, Options(document=f"rewrite{number}")))
     except DenoiseFailed:
-        return _Outcome(task, declined=True)
+        return RewriteOutcome(name, task, declined=True)
     best = answer.candidates[0]
     new, verdict = asked.check(snapshot, selection, best.texts[0], ended=best.complete)
     # What was selected may be less than what the rewrite names: blank lines at its ends.
@@ -161,10 +171,10 @@ async def _ask(client: RuntimeClient, task: Task, number: int) -> _Outcome:
         before=text[: rewrite.start],
         after=text[end:],
     )
-    return _Outcome(task, done=done, shown=verdict.accepted)
+    return RewriteOutcome(name, task, done=done, shown=verdict.accepted)
 
 
-def _result(name: str, offer: RewriteKind, outcomes: Sequence[_Outcome]) -> RewriteResult:
+def _result(name: str, offer: RewriteKind, outcomes: Sequence[RewriteOutcome]) -> RewriteResult:
     clusters = [outcome.task.document.package for outcome in outcomes]
     return RewriteResult(
         system=name,
