@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from dgemma_runtime.engine.diffusion import ENVIRONMENT
+
 ROOT = Path(__file__).parent.parent
 NEOVIM = Path(sys.executable).parent / "nvim"
 REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
@@ -22,6 +24,10 @@ REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 if REQUIRE_ALL:
     hypothesis.settings.load_profile("steady")
+
+# As the runtime sets them: tests in parallel would wait for each other's spinning threads.
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 sys.path.insert(0, str(ROOT / "tests"))  # tests/support is imported as ``support``
 

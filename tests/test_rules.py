@@ -16,14 +16,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PURE_LSP = ("infill", "languages", "syntax", "documents", "ignored")
 TORCH = {"torch", "transformers", "safetensors", "gguf", "numpy"}
-OURS = {"dgemma_lsp", "dgemma_wire", "dgemma_runtime"}
+OURS = {"dgemma_lsp", "dgemma_wire", "dgemma_runtime", "dgemma_training"}
 
 MAY_NEVER: dict[str, set[str]] = {
-    "dgemma_lsp": {"dgemma_runtime"} | TORCH,
+    "dgemma_lsp": {"dgemma_runtime", "dgemma_training"} | TORCH,
     "runtime/dgemma_wire": {"asyncio", "socket", "pygls", "lsprotocol", "dgemma_lsp"}
-    | {"dgemma_runtime"}
+    | {"dgemma_runtime", "dgemma_training"}
     | TORCH,
-    "runtime/dgemma_runtime": {"pygls", "lsprotocol", "tree_sitter", "dgemma_lsp"},
+    "runtime/dgemma_runtime": {"pygls", "lsprotocol", "tree_sitter", "dgemma_lsp"}
+    | {"dgemma_training"},
+    "runtime/dgemma_training": {"pygls", "lsprotocol"},
 }
 WITHOUT_TORCH = ["server", "scheduler", "worker", "job", "process", "memory", "cli", "canvas"]
 WITHOUT_TORCH += ["text", "prompt", "__main__", "engine/base", "engine/__init__", "models/base"]

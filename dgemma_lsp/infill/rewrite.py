@@ -34,6 +34,9 @@ _PLACEHOLDER = re.compile(r"\{([a-z]\w*)\}")
 _MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _MARK_CHARS = 20
 """What the layout of a rewrite adds to its texts, about."""
+_LENGTH_SLACK = 1.5
+"""Indented code packs more characters into a token than is typical, and some rewrites shorten.
+What is too long all the same is seen when the answer does not end."""
 _NEAR_CHARS = 2000
 """How far around a rewrite brackets are matched where there is no grammar."""
 
@@ -146,7 +149,7 @@ def lay_out(
     """The canvas of a rewrite: a span, and the lines after it clamped from their line break on."""
     original = snapshot.text[selection.start : selection.end]
     tokens = int(len(original) / limits.chars_per_token)
-    if tokens > limits.max_span_tokens:
+    if tokens > limits.max_span_tokens * _LENGTH_SLACK:
         return Declined(
             DeclineReason.TOO_LONG,
             f"The selection has about {tokens} tokens; the model rewrites "

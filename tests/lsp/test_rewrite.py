@@ -177,7 +177,8 @@ def test_models_see_plain_line_breaks() -> None:
 
 def test_a_long_selection_is_declined_before_anyone_is_asked() -> None:
     snap = snapshot("x = 1\n" * 100)
-    found = lay_out(snap, Selection(0, 6 * 30 - 1), "i", Numbers())
+    assert isinstance(lay_out(snap, Selection(0, 6 * 30 - 1), "i", Numbers()), Canvas)
+    found = lay_out(snap, Selection(0, 6 * 40 - 1), "i", Numbers())
     assert isinstance(found, Declined)
     assert found.reason is DeclineReason.TOO_LONG
     assert found.message is not None

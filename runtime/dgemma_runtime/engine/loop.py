@@ -26,12 +26,14 @@ from torch import Generator, Tensor
 
 from dgemma_runtime.canvas import Canvas
 from dgemma_runtime.engine import sampler, stopping
+from dgemma_runtime.engine.verify import verify
 from dgemma_runtime.models.base import (
     Acceptance,
     ModelAdapter,
     Noise,
     NoiseKind,
     PrefixState,
+    ReadsCausally,
     SamplerConfig,
 )
 
@@ -163,14 +165,21 @@ def step(
     # (3) choose
     argmax = tempered.argmax(-1)  # (rows,)
     chosen = argmax
-    if problem.sample:
+    if problem.sample and config.verify_weight == 0:
         chosen = sampler.draw(tempered, generator, config.sample_top_k)
     # (4) accept
     total = logits.logsumexp(-1)  # (rows,)
     entropy = None
+    second = None
     if config.acceptance is Acceptance.ENTROPY_BOUND:
         entropy = sampler.entropies(tempered)
         accepted = sampler.accept_entropy_bound(entropy, config.entropy_bound)
+    elif config.verify_weight > 0 and isinstance(adapter, ReadsCausally):
+        second = verify(adapter, prefix, problem, state, rows, logits, config, generator)
+        leading = len(second.chosen)
+        chosen = torch.cat([second.chosen, argmax[leading:]])
+        accepted = torch.zeros_like(chosen, dtype=torch.bool)
+        accepted[:leading] = second.accepted
     else:
         probability = sampler.log_probabilities_of(logits, chosen, total).exp()
         accepted = sampler.accept_leading_run(
@@ -183,6 +192,9 @@ def step(
         fresh = torch.full_like(chosen, noise.mask_id)
     tokens = state.tokens.index_copy(0, rows, sampler.renoise(chosen, accepted, fresh))
     taken = argmax if uniform else torch.where(accepted, chosen, argmax)
+    score = sampler.log_probabilities_of(logits, taken, total)
+    if second is not None:
+        score[: len(second.chosen)] = second.log_probability
     best = state.best.index_copy(0, rows, taken)
     after = replace(
         state,
@@ -190,9 +202,7 @@ def step(
         accepted=(state.accepted & ~open_).index_copy(0, rows, accepted),
         decided=state.decided if uniform else state.decided.index_copy(0, rows, accepted),
         best=best,
-        log_probability=state.log_probability.index_copy(
-            0, rows, sampler.log_probabilities_of(logits, taken, total)
-        ),
+        log_probability=state.log_probability.index_copy(0, rows, score),
         history=stopping.remember(state.history, best, config.stable_steps),
         feedback=tempered if uniform else None,
         steps=state.steps + 1,

@@ -61,6 +61,9 @@ class SamplerConfig:
         sample_top_k: Likeliest tokens that a drawn candidate chooses among; 0 for all.
         entropy_bound: Nats accepted per step, for ``ENTROPY_BOUND``.
         run_confidence: Probability a token of the run must exceed, for ``LEADING_RUN``.
+        verify_weight: Weight of the causal pass's log-probabilities beside the canvas pass's, for
+            ``LEADING_RUN`` and models that read causally; 0 asks the canvas pass alone.
+        verify_tokens: Draft tokens that the causal pass reads at most.
         stable_steps: Steps the argmax must have stood still, for uniform noise.
         settled_entropy: Mean nats per position below which it is settled, for uniform noise.
     """
@@ -74,6 +77,8 @@ class SamplerConfig:
     sample_top_k: int = 0
     entropy_bound: float = 0.1
     run_confidence: float = 0.9
+    verify_weight: float = 0.0
+    verify_tokens: int = 8
     stable_steps: int = 1
     settled_entropy: float = 0.005
 
@@ -155,6 +160,24 @@ class PrefixState(Protocol):
 
     def fork(self, length: int) -> PrefixState:
         """Return an independent copy of the first ``length`` tokens."""
+        ...
+
+
+@runtime_checkable
+class ReadsCausally(Protocol):
+    """A model whose untouched causal pass can also say what comes next."""
+
+    def causal_logits(self, ids: Sequence[int], prefix: PrefixState, count: int) -> Tensor:
+        """Predict causally what follows each of the last ``count`` of ``ids`` behind a prefix.
+
+        Args:
+            ids: At least ``count`` tokens.
+            prefix: Read, and left as it was.
+            count: Rows wanted.
+
+        Returns:
+            Logits (count, vocab) in float32; the caller may write to them.
+        """
         ...
 
 

@@ -144,6 +144,17 @@ class CausalCanvas:
         logits[:, : special.banned] = -torch.inf
         return logits
 
+    def causal_logits(self, ids: Sequence[int], prefix: PrefixState, count: int) -> Tensor:
+        """Predict what follows each of the last ``count`` of ``ids``; see ``ReadsCausally``."""
+        weights, special = self.weights, self.special
+        tokens = torch.tensor(ids, device=weights.embedding.device)
+        # Written behind the prefix's end, where the next pass writes over it.
+        x = self._run(weights.prefix, weights.embedding[tokens], _own(prefix), causal=True)
+        hidden = F.rms_norm(x[-count:], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
+        logits = F.linear(hidden, weights.head).float()
+        logits[:, : special.banned] = -torch.inf
+        return logits
+
     def _expected_rows(self, feedback: Tensor) -> Tensor:
         """Return the expected embedding (rows, hidden) of a draft, over its likeliest tokens.
 

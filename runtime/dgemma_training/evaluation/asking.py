@@ -88,6 +88,17 @@ class System(Protocol):
         ...
 
 
+def raw_of(name: str) -> str:
+    """Return the name of the runtime's text as it is; a name may end in "@" and an adapter's."""
+    system, at, adapter = name.partition("@")
+    return f"{system}_raw{at}{adapter}"
+
+
+def is_raw(name: str) -> bool:
+    """Whether a reading is the runtime's text as it is."""
+    return name.partition("@")[0].endswith("_raw")
+
+
 def snapshot_of(row: Row) -> Snapshot:
     """Return a row as a document with nothing in its hole."""
     language = by_id(row.language)
@@ -98,7 +109,7 @@ def snapshot_of(row: Row) -> Snapshot:
 class RuntimeSystem:
     """A model behind a runtime process of its own.
 
-    Readings: ``name`` is what the server would insert, ``name_raw`` the runtime's text as it is.
+    Readings: ``name`` is what the server would insert, ``raw_of(name)`` the runtime's own text.
     """
 
     def __init__(self, name: str, client: RuntimeClient, span: Span) -> None:
@@ -126,7 +137,7 @@ class RuntimeSystem:
             raise EvaluationError(f"The runtime cannot answer: {outcome.message}")
         if not outcome.candidates or outcome.times.runtime is None:
             nothing = Answer("", shown=False, problem=str(outcome.silence or outcome.declined))
-            return {self._name: nothing, f"{self._name}_raw": nothing}
+            return {self._name: nothing, raw_of(self._name): nothing}
         return self._read(item, outcome)
 
     def _read(self, item: Item, outcome: Outcome) -> Mapping[str, Answer]:
@@ -151,7 +162,7 @@ class RuntimeSystem:
             steps_ms=read.steps_ms,
             total_ms=read.total_ms,
         )
-        return {self._name: read, f"{self._name}_raw": raw}
+        return {self._name: read, raw_of(self._name): raw}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from dgemma_training.evaluation.asking import (
     Running,
     RuntimeSystem,
     System,
+    is_raw,
     private_directory,
     running,
 )
@@ -59,7 +60,7 @@ class Settings:
 
     Attributes:
         systems: ``product``, ``left_to_right``, ``parallel:THRESHOLD`` or ``base``; all others are
-            compared with the first.
+            compared with the first one.
         model: As the setting ``model`` names it.
         adapters: ``FILE``, ``NAME=FILE`` or ``shipped``: in place of the model's own.
         sampler: Fields of ``model.json``'s sampler to replace, in all systems but the base.
@@ -119,7 +120,7 @@ def evaluate(
         EvaluationError: It cannot be made as asked.
         DgemmaError: A model or a runtime cannot be had.
     """
-    plan = _plan(sets, settings)
+    plan = _plan(sets, settings, report)
     found = Found()
     try:
         asyncio.run(_measure(plan, found, report))
@@ -148,7 +149,8 @@ class _Plan:
 
     settings: Settings
     sets: Sequence[tuple[ItemSet, list[Item]]]
-    entries: Sequence[tuple[models.Choice, models.Adapter, str]]
+    choices: Sequence[models.Choice]
+    adapters: Sequence[models.Adapter]
     tasks: Sequence[Task]
     judge: Judge
 
@@ -166,14 +168,17 @@ class _Plan:
         return sum(len(items) for _, items in self.sets)
 
 
-def _plan(sets: Sequence[ItemSet], settings: Settings) -> _Plan:
+def _plan(sets: Sequence[ItemSet], settings: Settings, report: Report) -> _Plan:
     choices = [models.choice_named(text) for text in dict.fromkeys(settings.systems)]
     adapters = models.adapters_named(settings.adapters)
-    entries = list(dict.fromkeys(models.combinations(choices, adapters)))
+    names = [each.name for each in sets]
+    if len(set(names)) < len(names):
+        raise EvaluationError(f"Two sets of rows are called alike ({', '.join(names)}).")
     tasks: Sequence[Task] = ()
     if settings.rewrites:
         if settings.rewrite_corpus is None:
             raise EvaluationError("Rewrites are made from a corpus: give --corpus.")
+        report("Making rewrites.", None)
         tasks = find_tasks(
             settings.rewrite_corpus, settings.rewrite_split, settings.rewrites, settings.seed
         )
@@ -183,16 +188,19 @@ def _plan(sets: Sequence[ItemSet], settings: Settings) -> _Plan:
     return _Plan(
         settings,
         [(each, shuffled(each.items, settings.seed)) for each in sets],
-        entries,
+        choices,
+        adapters,
         tasks,
         Judge(Sandbox() if tested else None),
     )
 
 
 async def _measure(plan: _Plan, found: Found, report: Report) -> None:
-    progress = _Progress(plan.rows * len(plan.entries), report)
     with private_directory() as directory:
-        for number, (choice, adapter, name) in enumerate(plan.entries):
+        adapters = models.kept(plan.adapters, directory)
+        entries = list(dict.fromkeys(models.combinations(plan.choices, adapters)))
+        progress = _Progress(plan.rows * len(entries), report)
+        for number, (choice, adapter, name) in enumerate(entries):
             report(f"{name}: loading", progress.share)
             async with contextlib.AsyncExitStack() as stack:
                 if choice.base:
@@ -310,7 +318,6 @@ class _Progress:
 
 def _result(each: ItemSet, found: Found) -> SetResult:
     mine = {system: scores for (name, system), scores in found.scores.items() if name == each.name}
-    first = next(iter(mine), None)
     return SetResult(
         name=each.name,
         source=each.source,
@@ -320,11 +327,22 @@ def _result(each: ItemSet, found: Found) -> SetResult:
         systems={system: figures_of(scores) for system, scores in mine.items()},
         differences=[
             difference
-            for system, scores in mine.items()
-            if first is not None and system != first
-            for difference in differences(mine[first], scores)
+            for first, second in _compared(list(mine))
+            for difference in differences(mine[first], mine[second])
         ],
     )
+
+
+def _compared(systems: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which systems are compared: all with the first, and with what is to be beaten."""
+    pairs = [(systems[0], other) for other in systems[1:]]
+    if models.BASE_CUT in systems:
+        pairs += [
+            (system, models.BASE_CUT)
+            for system in systems[1:]
+            if not is_raw(system) and not system.startswith(models.BASE)
+        ]
+    return pairs
 
 
 def _fill(name: str, score: Score) -> Fill:

@@ -125,6 +125,8 @@ def from_file(path: Path, span: Span, limit: int | None = None) -> ItemSet:
         raise EvaluationError(f"{path} is no file of rows (JSON lines): {error!r}") from error
     if not pairs:
         raise EvaluationError(f"{path} holds no rows.")
+    if len({row.id for row, _ in pairs}) < len(pairs):
+        raise EvaluationError(f"{path} has rows with the same id, which cannot be told apart.")
     chosen = pairs[:limit]
     part = "" if len(chosen) == len(pairs) else f"the first {len(chosen)} of "
     name = path.name.removesuffix(".gz").removesuffix(".jsonl")
@@ -159,13 +161,14 @@ def from_corpus(folder: Path, split: Split, count: int, mix: str, seed: int, spa
     rows = cut_rows(documents, seed=seed, count=count, mix=mix_named(mix), fits=span.fits)
     if not rows:
         raise EvaluationError(f"The split {split} of {folder} gives no rows.")
+    source = f"{len(rows)} rows cut from the {split} split of a corpus, mix {mix}, seed {seed}"
+    return from_rows(f"{split}-{mix}", source, rows, span)
+
+
+def from_rows(name: str, source: str, rows: Sequence[Row], span: Span) -> ItemSet:
+    """Return rows that are at hand; ``source`` says in words how they came about."""
     digest = hashlib.sha256(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-    return ItemSet(
-        f"{split}-{mix}",
-        f"{len(rows)} rows cut from the {split} split of a corpus, mix {mix}, seed {seed}",
-        digest.hexdigest(),
-        tuple(span.item(row) for row in rows),
-    )
+    return ItemSet(name, source, digest.hexdigest(), tuple(span.item(row) for row in rows))
 
 
 def mix_named(name: str) -> Mix:

@@ -12,7 +12,7 @@ from dgemma_lsp.syntax.errors import count_errors
 from dgemma_lsp.syntax.tree import ParsedText
 from dgemma_training.evaluation.items import Item
 from dgemma_training.evaluation.sandbox import Sandbox
-from dgemma_training.rows import parses_without
+from dgemma_training.rows import Row, parses_without
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Judge:
     """Judges answers, each text of a row once; a test needs a ``sandbox``."""
 
     sandbox: Sandbox | None = None
-    _known: dict[tuple[str, str], Judgement] = field(default_factory=dict)
-    _sound: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[Row, str], Judgement] = field(default_factory=dict)
+    _sound: dict[Row, int] = field(default_factory=dict)
 
     def judge(self, item: Item, text: str) -> Judgement:
         """Say how good ``text`` is in an item's hole."""
-        key = item.row.id, text
+        key = item.row, text
         if key not in self._known:
             given, wanted = text.strip(), item.row.middle.strip()
             self._known[key] = Judgement(
@@ -59,11 +59,11 @@ class Judge:
         grammar = language.usable_grammar()
         if grammar is None:
             return None
-        if row.id not in self._sound:
+        if row not in self._sound:
             whole = row.prefix + row.middle + row.suffix
             sound = parses(whole, row.language)
-            self._sound[row.id] = -1 if sound else count_errors(ParsedText(whole, grammar))
-        allowed = self._sound[row.id]
+            self._sound[row] = -1 if sound else count_errors(ParsedText(whole, grammar))
+        allowed = self._sound[row]
         filled = row.prefix + text + row.suffix
         if allowed < 0:
             return parses(filled, row.language)

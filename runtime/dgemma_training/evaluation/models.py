@@ -20,6 +20,7 @@ PRODUCT = "product"
 LEFT_TO_RIGHT = "left_to_right"
 PARALLEL = "parallel"
 BASE = "base"
+BASE_CUT = "base_cut"
 SHIPPED = "shipped"
 ADAPTER_FILE = "adapter.safetensors"
 
@@ -49,6 +50,18 @@ class Adapter:
     file: Path | None = None
 
 
+def kept(adapters: Sequence[Adapter], folder: Path) -> tuple[Adapter, ...]:
+    """Return the adapters as copies, since a training that goes on replaces its own."""
+    copies: list[Adapter] = []
+    for number, adapter in enumerate(adapters):
+        copy = None
+        if adapter.file is not None:
+            copy = folder / f"adapter{number}.safetensors"
+            shutil.copyfile(adapter.file, copy)
+        copies.append(Adapter(adapter.name, copy))
+    return tuple(copies)
+
+
 def choice_named(text: str) -> Choice:
     """Read the name of a system.
 
@@ -56,7 +69,7 @@ def choice_named(text: str) -> Choice:
         EvaluationError: There is none of that name.
     """
     kind, _, number = text.partition(":")
-    if not number and kind in (BASE, "base_cut"):
+    if not number and kind in (BASE, BASE_CUT):
         return Choice(BASE, base=True)
     if not number and kind == PRODUCT:
         return Choice(PRODUCT)

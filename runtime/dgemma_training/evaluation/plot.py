@@ -9,6 +9,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from dgemma_training.evaluation.asking import is_raw
 from dgemma_training.evaluation.figures import FITTING, Figures, SystemFigures
 
 _WIDTH, _PANEL = 980, 260
@@ -44,7 +45,7 @@ def draw(sets: Sequence[Measured]) -> str:
     body: list[str] = []
     top = 0.0
     for each in shown:
-        names = [name for name in each.systems if not name.endswith("_raw")]
+        names = [name for name in each.systems if not is_raw(name)]
         colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
         body.append(
             f'<text x="{_LEFT}" y="{top + 20}" fill="{_TEXT}" font-size="15" '

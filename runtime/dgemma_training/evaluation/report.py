@@ -17,16 +17,20 @@ from dgemma_training.evaluation.plot import draw
 from dgemma_training.evaluation.results import Fill, Results, SetResult
 
 _NOTES = """\
-Rates are shares of rows in %, in brackets the 95 % interval of a bootstrap over files. *Exact*: the
-text is what stood there, blanks at both ends apart. *Similar*: 1 minus Levenshtein's distance over
-the longer text's length. *Parses*: the file parses with the text (Python's own parser, otherwise
-tree-sitter without errors; rows whose cut-out context does not parse by itself count when no error
-is added). *Passes*: the row's test succeeds in a process of its own. *Shown*: the language server
-would show it. *Forwards*: passes after the prefix, which are denoise steps, or tokens of
-the base. *Tokens* include the end. `_raw` is the runtime's text before the language server's rules. `base` is the untouched
-base completing the prefix greedily, stopped at the line's end where one line is missing;
-`base_cut` cuts its text where the rest of the line first appears; `base_trimmed` applies the
-language server's rules to it.
+Rates are shares of rows in %, in brackets the 95 % interval of a bootstrap over files.
+
+* *Exact*: the text is what stood there, blanks at both ends apart. *Similar*: 1 minus Levenshtein's
+  distance over the longer text's length.
+* *Parses*: the file parses with the text, by Python's own parser, otherwise by tree-sitter without
+  an error. Where a row's cut-out context does not parse by itself, no error may be added.
+* *Passes*: the row's test succeeds in a process of its own. *Shown*: the language server would
+  show the text.
+* *Forwards*: passes after the prefix, which are denoise steps, or tokens of the base. *Tokens*
+  include the end of the text.
+* `_raw` is the runtime's text before the language server's rules. `base` is the untouched base
+  completing the prefix greedily, stopped at the line's end where one line is missing; `base_cut`
+  cuts its text where the rest of the line first appears; `base_trimmed` applies the language
+  server's rules to it.
 """
 
 

@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a run ended; ``why`` is "passed", "failed", "killed" (a limit) or "timeout"."""
+    """How a run ended; ``why`` is "passed", "failed" (also by a limit) or "timeout"."""
 
     passed: bool
     why: str
@@ -93,8 +93,7 @@ class Sandbox:
             mark = folder / _MARK
             if status == 0 and mark.is_file() and mark.read_text(errors="replace") == word:
                 return Verdict(True, "passed")
-            killed = status < 0 or status >= 128
-            return Verdict(False, "killed" if killed else "failed")
+            return Verdict(False, "failed")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
