@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,12 @@ from dgemma_lsp.cli import lsp
 from dgemma_wire.errors import DgemmaError
 
 Run = Callable[[argparse.Namespace], int]
+
+TRAINING = {
+    "train": "fine-tune the small model on your own code (--on PATH), or make a new one",
+    "eval": "measure a model's fills on rows of source code",
+}
+"""Commands of ``dgemma_training``, which needs torch and so a process of its own."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +84,9 @@ def parser() -> argparse.ArgumentParser:
     )
     doctor.add_arguments(one)
     one.set_defaults(run=doctor.run)
+
+    for name, text in TRAINING.items():  # their flags are their own: see ``main``
+        commands.add_parser(name, help=text, add_help=False)
     return made
 
 
@@ -88,6 +98,23 @@ def serve(arguments: argparse.Namespace) -> int:
         return subprocess.call([*find_command(()), "--foreground", *arguments.flags])
     except KeyboardInterrupt:
         return 0
+
+
+def train(flags: list[str]) -> int:
+    """Run a command of ``dgemma_training``."""
+    if importlib.util.find_spec("torch") is None:
+        print(
+            "dgemma: training and measuring need torch. Install it with "
+            "`pip install 'dgemma[train]'`.",
+            file=sys.stderr,
+        )
+        return 1
+    process = subprocess.Popen([sys.executable, "-m", "dgemma_training", *flags])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # it has had the same Ctrl-C, and saves what there is
 
 
 def stop(arguments: argparse.Namespace) -> int:
@@ -110,7 +137,10 @@ def stop(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    arguments = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] in TRAINING:
+        return train(given)
+    arguments = parser().parse_args(given)
     run: Run = arguments.run
     try:
         return run(arguments)

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Which part of the corpus (default: %(default)s).",
     )
     rows.add_argument("--count", type=int, default=0, metavar="N", help="Rows to cut from it.")
+    rows.add_argument("--languages", nargs="+", metavar="ID", help="Only these of the corpus.")
     rows.add_argument(
         "--mix",
         default="headline",
@@ -108,7 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count:
         sets.append(
             items.from_corpus(
-                arguments.corpus, split, arguments.count, arguments.mix, arguments.seed, span
+                arguments.corpus,
+                split,
+                arguments.count,
+                arguments.mix,
+                arguments.seed,
+                span,
+                arguments.languages,
             )
         )
     settings = Settings(

@@ -138,7 +138,15 @@ def from_file(path: Path, span: Span, limit: int | None = None) -> ItemSet:
     )
 
 
-def from_corpus(folder: Path, split: Split, count: int, mix: str, seed: int, span: Span) -> ItemSet:
+def from_corpus(
+    folder: Path,
+    split: Split,
+    count: int,
+    mix: str,
+    seed: int,
+    span: Span,
+    languages: Sequence[str] | None = None,
+) -> ItemSet:
     """Cut rows from a corpus, all of which fit into a span.
 
     Args:
@@ -148,12 +156,13 @@ def from_corpus(folder: Path, split: Split, count: int, mix: str, seed: int, spa
         mix: "headline", "default" or a kind of span.
         seed: The same corpus and seed give the same rows.
         span: What the model can hold.
+        languages: Only these; ``None`` for all.
 
     Raises:
         EvaluationError: There is no such corpus or mix, or it gives no rows.
     """
     try:
-        documents = list(read_documents(folder, split=split))
+        documents = list(read_documents(folder, split=split, languages=languages))
     except FileNotFoundError as error:
         raise EvaluationError(
             f"{folder} holds no corpus: make one with `dgemma train collect`."
@@ -161,8 +170,12 @@ def from_corpus(folder: Path, split: Split, count: int, mix: str, seed: int, spa
     rows = cut_rows(documents, seed=seed, count=count, mix=mix_named(mix), fits=span.fits)
     if not rows:
         raise EvaluationError(f"The split {split} of {folder} gives no rows.")
-    source = f"{len(rows)} rows cut from the {split} split of a corpus, mix {mix}, seed {seed}"
-    return from_rows(f"{split}-{mix}", source, rows, span)
+    kept = "" if languages is None else f" ({', '.join(languages)})"
+    source = (
+        f"{len(rows)} rows cut from the {split} split of a corpus{kept}, mix {mix}, seed {seed}"
+    )
+    name = "-".join([split, mix, *(languages or ())])
+    return from_rows(name, source, rows, span)
 
 
 def from_rows(name: str, source: str, rows: Sequence[Row], span: Span) -> ItemSet:

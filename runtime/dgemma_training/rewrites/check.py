@@ -20,6 +20,7 @@ from dgemma_training.rewrites.python_code import (
     same_tree,
 )
 
+_DECORATED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _FEWEST_WORDS = 2
 """Words a docstring needs to say anything."""
 
@@ -33,12 +34,30 @@ def same_python(
         wanted = parsed(before + expected + after)
         if wanted is not None:
             given = parsed(before + answer + after)
-            return (
-                given is not None
-                and comments(answer) == comments(expected)
-                and same_tree(given, wanted, normal)
-            )
+            if given is None or comments(answer) != comments(expected):
+                return False
+            first = before.count("\n") + 1
+            cuts = _cut(given, first, answer), _cut(wanted, first, expected)
+            return cuts[0] == cuts[1] and same_tree(given, wanted, normal)
     return same_fragment(answer, expected, normal)
+
+
+def _cut(tree: ast.Module, first: int, middle: str) -> tuple[int, int]:
+    """Drop the top-level statements before and after some lines; their text is the same anyway.
+
+    Returns how many of each were dropped.
+    """
+    last = first + middle.count("\n")
+    body = tree.body
+    low = sum((node.end_lineno or node.lineno) < first for node in body)
+    high = sum(_first_line(node) > last for node in body)
+    tree.body = body[low : len(body) - high]
+    return low, high
+
+
+def _first_line(node: ast.stmt) -> int:
+    marks = node.decorator_list if isinstance(node, _DECORATED) else []
+    return min((mark.lineno for mark in marks), default=node.lineno)
 
 
 class _Docstrings(ast.NodeTransformer):

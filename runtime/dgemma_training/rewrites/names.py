@@ -88,7 +88,7 @@ _SUFFIXES = ("value", "name", "list", "data", "info", "item", "id", "count", "te
 
 def another_name(name: str, taken: Collection[str], rng: Random) -> str | None:
     """A name to rename ``name`` to, in its style and not among ``taken``; ``None`` if in vain."""
-    camel = any(char.isupper() for char in name[1:]) and "_" not in name
+    camel = any(char.isupper() for char in name[1:]) and "_" not in name and not name.isupper()
     for _ in range(6):
         draw = rng.random()
         if draw < 0.4 and name in _SYNONYMS:

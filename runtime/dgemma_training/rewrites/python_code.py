@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 _BLANK = frozenset({tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER, tokenize.COMMENT})
 _CLOSING = frozenset(")]}")
+_OPEN = "<open bracket>"
 _OPENERS = {"elif": "if 1: pass\n", "else": "if 1: pass\n"} | dict.fromkeys(
     ("except", "finally"), "try: pass\n"
 )
@@ -66,7 +67,7 @@ def parsed_fragment(text: str) -> tuple[ast.Module, bool] | None:
 
 
 def tokens(text: str) -> list[str] | None:
-    """The tokens of a fragment without comments; ``None`` where it is cut off or broken."""
+    """The tokens of a fragment without comments; ``None`` where it is broken."""
     found: list[str] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(_prelude(text) + text).readline):
@@ -79,7 +80,10 @@ def tokens(text: str) -> list[str] | None:
                 # and the tokens alone cannot say; trees are compared first.
                 found.pop()
             found.append(_spelt(token))
-    except (tokenize.TokenError, SyntaxError):
+    except tokenize.TokenError as error:
+        # A line within brackets goes on in the text around it; a string that does not end is lost.
+        return [*found, _OPEN] if "statement" in str(error.args[0]) else None
+    except SyntaxError:
         return None
     return found
 

@@ -205,6 +205,7 @@ def find_dict_get(source: PythonSource, rng: Random) -> Iterator[Site]:
                 orelse=other,
             ) if (
                 is_plain(table)
+                and (is_plain(key) or isinstance(key, ast.Constant))
                 and source.segment(taken) == source.segment(table)
                 and source.segment(index) == source.segment(key)
                 and (is_plain(other) or isinstance(other, ast.Constant))
