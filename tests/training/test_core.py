@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parent.parent / "runtime"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "runtime")]
 
+from own_sources import documents  # noqa: E402
 from tiny_canvas import DIMS, SPECIAL, base_tensors, tiny_base, tiny_canvas  # noqa: E402
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, lay_out  # noqa: E402
@@ -49,16 +50,6 @@ SPEC = resolve_spec("embedded")
 TOKENIZER = load_codec(SPEC.folder / "tokenizer.json").tokenizer
 SHAPE = Shape("fill", 2, 4, 128, 24, 54)
 TOLERANCE = {"atol": 2e-4, "rtol": 2e-4}
-
-
-def documents() -> list[Document]:
-    """This repository's own modules."""
-    paths = sorted((ROOT / "dgemma_lsp").rglob("*.py"))
-    return [
-        Document(path.read_text(), "python", "dgemma", "0", "Apache-2.0", path.name, Split.TRAIN)
-        for path in paths
-        if path.stat().st_size > 2000
-    ]
 
 
 def tiny(kind: str = "llama", *, tied: bool = True) -> Base:

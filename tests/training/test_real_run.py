@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from own_sources import corpus  # noqa: E402
 
 from dgemma_runtime.engine.base import LoadProgress  # noqa: E402
 from dgemma_runtime.engine.diffusion import DiffusionEngine  # noqa: E402
 from dgemma_runtime.job import Job  # noqa: E402
 from dgemma_runtime.models import resolve_spec  # noqa: E402
 from dgemma_training.cli import main  # noqa: E402
-from dgemma_training.documents import Document, Split, write_documents  # noqa: E402
 from dgemma_training.workspace import TuneSettings, remove, tune  # noqa: E402
 from dgemma_wire.adapters import adapter_id  # noqa: E402
 from dgemma_wire.messages import Clamped, Denoise, Free  # noqa: E402
@@ -24,18 +26,6 @@ from dgemma_wire.settings import RuntimeSettings  # noqa: E402
 pytestmark = pytest.mark.model
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def corpus(folder: Path) -> Path:
-    documents = [
-        Document(
-            path.read_text(), "python", "dgemma", "0", "Apache-2.0", path.name,
-            Split.VALIDATION if number % 8 == 0 else Split.TRAIN,
-        )
-        for number, path in enumerate(sorted((ROOT / "dgemma_lsp").rglob("*.py")))
-    ]  # fmt: skip
-    write_documents(folder, documents)
-    return folder
 
 
 def test_a_minute_of_training_lowers_the_loss(tmp_path: Path, capsys) -> None:
