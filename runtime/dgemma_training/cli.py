@@ -171,6 +171,12 @@ def _add_export(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     one.add_argument(
         "--numbers", choices=["int8", "bfloat16"], default="int8", help="How factors are stored."
     )
+    one.add_argument(
+        "--offers", type=Path, metavar="FILE", help="results.json of an evaluation with --rewrites."
+    )
+    one.add_argument(
+        "--least", type=float, default=0.5, help="Success a rewrite needs to be offered (0.5)."
+    )
     one.set_defaults(run=_export)
 
 
@@ -267,10 +273,11 @@ def _curves(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dgemma_training.session import export
+    from dgemma_training.session import export, offers_of
 
+    offers = None if arguments.offers is None else offers_of(arguments.offers, arguments.least)
     made = export(
-        arguments.folder, arguments.to, arguments.model, arguments.name, arguments.numbers
+        arguments.folder, arguments.to, arguments.model, arguments.name, arguments.numbers, offers
     )
     print(made)
     return 0

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 # Read by torch's libraries when they are loaded, so before torch is.
 from dgemma_runtime.engine.diffusion import ENVIRONMENT
 
@@ -48,6 +50,8 @@ from dgemma_training.trainer import (  # noqa: E402
 
 Report = Callable[[str], None]
 _VALIDATION_SEED = 99
+_FEWEST_ASKED = 4
+"""Times a rewrite must have been asked for before its success says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,39 @@ def run(folder: Path, session: Session, settings: RunSettings, report: Report) -
         raise TrainingError(f"{session.corpus} is not enough to train on: {error}") from error
 
 
-def export(run_folder: Path, to: Path, model: str, name: str | None, numbers: str) -> Path:
+def offers_of(results: Path, least: float) -> list[dict[str, object]]:
+    """Return the kinds of rewrite that an evaluation found to succeed in a share of at least.
+
+    Raises:
+        TrainingError: The file holds no results of an evaluation with rewrites.
+    """
+    from dgemma_training.evaluation.results import Results
+
+    try:
+        found = msgspec.json.decode(results.read_bytes(), type=Results).rewrites
+    except (OSError, msgspec.MsgspecError) as error:
+        raise TrainingError(f"{results} holds no results of `dgemma eval`: {error}") from error
+    offers = [
+        {
+            "kind": each.kind,
+            "instruction": each.instruction,
+            "languages": each.languages,
+            "success": round(each.success.value, 2),
+        }
+        for each in found
+        if each.success is not None and each.asked >= _FEWEST_ASKED and each.success.value >= least
+    ]
+    return sorted(offers, key=lambda offer: (-float(str(offer["success"])), str(offer["kind"])))
+
+
+def export(
+    run_folder: Path,
+    to: Path,
+    model: str,
+    name: str | None,
+    numbers: str,
+    offers: list[dict[str, object]] | None = None,
+) -> Path:
     """Make a model folder of a run's parameters; returns it.
 
     Args:
@@ -157,6 +193,7 @@ def export(run_folder: Path, to: Path, model: str, name: str | None, numbers: st
         model: Whose ``model.json`` and tokenizer go with the adapter.
         name: The model's name; ``None`` keeps it.
         numbers: "int8" or "bfloat16".
+        offers: Kinds of rewrite it is to offer; ``None`` keeps what the model offers.
 
     Raises:
         TrainingError: The run has no checkpoint.
@@ -170,6 +207,8 @@ def export(run_folder: Path, to: Path, model: str, name: str | None, numbers: st
         shutil.copyfile(spec.folder / "tokenizer.json", to / "tokenizer.json")
     card = json.loads((spec.folder / "model.json").read_text(encoding="utf-8"))
     card["name"] = name or card["name"]
+    if offers is not None:
+        card["rewrites"] = offers
     (to / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     if numbers == "int8":
         stored = quantise(balance(tensors))
