@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.torch
 VOCAB, END, MASK, SUFFIX = 40, 16, 7, 30
 NOISE = Noise(NoiseKind.MASK, VOCAB, MASK)
 CONFIG = SamplerConfig(
-    Acceptance.LEADING_RUN, None, run_confidence=0.6, verify_weight=1.0, verify_tokens=4
+    Acceptance.LEADING_RUN, None, verify_run=0.6, verify_weight=1.0, verify_tokens=4
 )
 
 
@@ -177,6 +178,17 @@ def test_drawn_candidates_differ_and_repeat_with_their_seed() -> None:
 
     assert run(1) == run(1)
     assert len({tuple(run(seed)) for seed in range(8)}) > 4
+
+
+def test_what_the_canvas_pass_is_sure_of_needs_no_second_opinion() -> None:
+    model = Scripted({1: 24, 2: 25, 3: END, 4: END}, {(21,): 30}, sure=12.0)
+    config = replace(CONFIG, verify_below=0.9)
+    posed = problem(ONE)
+    generator = torch.Generator().manual_seed(0)
+    state = loop.begin(posed, NOISE, generator)
+    state = loop.step(model, None, posed, state, NOISE, config, generator)  # type: ignore[arg-type]
+    assert model.asked == []
+    assert state.tokens[1:5].tolist() == [24, 25, END, END]
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])

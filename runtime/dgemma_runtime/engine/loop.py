@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 
 from dgemma_runtime.canvas import Canvas
 from dgemma_runtime.engine import sampler, stopping
-from dgemma_runtime.engine.verify import verify
+from dgemma_runtime.engine.verify import verify, wants_verifying
 from dgemma_runtime.models.base import (
     Acceptance,
     ModelAdapter,
@@ -165,7 +165,7 @@ def step(
     # (3) choose
     argmax = tempered.argmax(-1)  # (rows,)
     chosen = argmax
-    if problem.sample and config.verify_weight == 0:
+    if problem.sample:
         chosen = sampler.draw(tempered, generator, config.sample_top_k)
     # (4) accept
     total = logits.logsumexp(-1)  # (rows,)
@@ -174,7 +174,7 @@ def step(
     if config.acceptance is Acceptance.ENTROPY_BOUND:
         entropy = sampler.entropies(tempered)
         accepted = sampler.accept_entropy_bound(entropy, config.entropy_bound)
-    elif config.verify_weight > 0 and isinstance(adapter, ReadsCausally):
+    elif isinstance(adapter, ReadsCausally) and wants_verifying(logits, config):
         second = verify(adapter, prefix, problem, state, rows, logits, config, generator)
         leading = len(second.chosen)
         chosen = torch.cat([second.chosen, argmax[leading:]])

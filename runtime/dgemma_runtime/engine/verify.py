@@ -40,6 +40,18 @@ class Verified:
     log_probability: Tensor
 
 
+def wants_verifying(logits: Tensor, config: SamplerConfig) -> bool:
+    """Say whether the next token is worth a second opinion: the canvas pass doubts it.
+
+    Args:
+        logits: The canvas pass's (rows, vocab), the leftmost undecided row first.
+        config: Weight of the causal pass, and the probability below which it is asked.
+    """
+    if config.verify_weight <= 0:
+        return False
+    return float(logits[0].softmax(-1).amax()) <= config.verify_below
+
+
 def verify(
     adapter: ReadsCausally,
     prefix: PrefixState,
@@ -54,7 +66,7 @@ def verify(
 
     The run goes on while the joint choice is the draft's token, since behind another one the causal
     scores are of a text that is not there, and while its joint probability exceeds
-    ``config.run_confidence``.
+    ``config.verify_run``.
 
     Args:
         adapter: Reads causally.
@@ -92,7 +104,7 @@ def verify(
     else:
         chosen = joint.argmax(-1)
     score = joint.gather(-1, chosen[:, None]).squeeze(-1)
-    sure = score.exp() > config.run_confidence
+    sure = score.exp() > config.verify_run
     sure[0] = True
     agreed = torch.ones_like(sure)
     agreed[1:] = chosen[:-1] == draft[:-1]

@@ -64,6 +64,8 @@ class SamplerConfig:
         verify_weight: Weight of the causal pass's log-probabilities beside the canvas pass's, for
             ``LEADING_RUN`` and models that read causally; 0 asks the canvas pass alone.
         verify_tokens: Draft tokens that the causal pass reads at most.
+        verify_below: Probability of the next token up to which the causal pass is asked.
+        verify_run: What a token of a verified run must exceed, under both passes together.
         stable_steps: Steps the argmax must have stood still, for uniform noise.
         settled_entropy: Mean nats per position below which it is settled, for uniform noise.
     """
@@ -79,6 +81,8 @@ class SamplerConfig:
     run_confidence: float = 0.9
     verify_weight: float = 0.0
     verify_tokens: int = 8
+    verify_below: float = 1.0
+    verify_run: float = 0.6
     stable_steps: int = 1
     settled_entropy: float = 0.005
 
