@@ -22,8 +22,10 @@ from dgemma_runtime.models.base import ModelSpec
 from dgemma_training import session
 from dgemma_training.batches import Batch, BatchMaker
 from dgemma_training.documents import Document, Split
-from dgemma_training.evaluation.evaluate import Results, Settings, evaluate, span_of
+from dgemma_training.evaluation.evaluate import Settings, evaluate, span_of
+from dgemma_training.evaluation.figures import FITTING
 from dgemma_training.evaluation.items import ItemSet, Span
+from dgemma_training.evaluation.results import Results
 from dgemma_training.folders import FolderError, read_folder
 from dgemma_training.recipe import (
     PROFILES,
@@ -225,13 +227,8 @@ def _compare(rows: ItemSet, made: Path, settings: TuneSettings, report: Report) 
 
 
 def _read(results: Results) -> Compared:
-    figures = {
-        name: system.groups["all"]
-        for name, system in results.sets[0].systems.items()
-        if not name.endswith("raw")
-    }
-    before = next(value for name, value in figures.items() if _BEFORE in name)
-    after = next(value for name, value in figures.items() if _AFTER in name)
+    systems = results.sets[0].systems
+    before, after = (systems[f"product@{name}"].groups[FITTING] for name in (_BEFORE, _AFTER))
 
     def pair(rate: str) -> tuple[float, float]:
         one, other = getattr(before, rate), getattr(after, rate)
