@@ -120,6 +120,42 @@ class RejectReason(StrEnum):
     WRONG_INDENT = "wrong_indent"
     CUT_OFF = "cut_off"
     CONFLICT_MARKS = "conflict_marks"
+    REPEATS_ITSELF = "repeats_itself"
+    OPEN_STRING = "open_string"
+    BAD_SEAM = "bad_seam"
+    BREAKS_SCHEMA = "breaks_schema"
+    UNSURE = "unsure"
+
+
+class FaultPlace(StrEnum):
+    """Where a fault lies, seen from the candidate."""
+
+    BEFORE = "before"
+    INSIDE = "inside"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a candidate in its place.
+
+    Attributes:
+        reason: What is wrong.
+        start: First character of the candidate's text that is at fault; 0 or the text's length
+            for faults before or after it.
+        end: End of the range; may equal ``start``, where something is missing.
+        place: Whether the fault lies in the candidate at all. A fault outside it alone means that
+            the candidate has the wrong length.
+        missing: What a grammar expected at ``start``, such as ``)``; empty when nothing is missing.
+        message: More in words, where the reason does not say it all.
+    """
+
+    reason: RejectReason
+    start: int
+    end: int
+    place: FaultPlace = FaultPlace.INSIDE
+    missing: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +170,7 @@ class Verdict:
             name in it where that makes fewer of them.
         errors_after: The same with the candidate in place.
         trimmed: What was cut off the model's text, and by which rule; empty when nothing was.
+        faults: Everything that is wrong with it, in order of place; empty when accepted.
     """
 
     accepted: bool
@@ -142,6 +179,7 @@ class Verdict:
     errors_before: int = 0
     errors_after: int = 0
     trimmed: tuple[str, ...] = field(default=())
+    faults: tuple[Fault, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -85,6 +85,7 @@ class CanvasCutter:
 
     tokenizer: Tokenizer
     mix: Mix
+    rewrite_kinds: Collection[str] | None = None
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of ``text``, no special ones added."""
@@ -130,7 +131,7 @@ class CanvasCutter:
 
     def rewrite_window(self, document: Document, shape: Shape, rng: random.Random) -> Window | None:
         """Cut one window that ends in a rewrite's instruction; ``None`` where none applies."""
-        rewrite = sample_rewrite(document.text, document.language, rng)
+        rewrite = sample_rewrite(document.text, document.language, rng, self.rewrite_kinds)
         if rewrite is None:
             return None
         before = document.text[: rewrite.start]

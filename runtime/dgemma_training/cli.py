@@ -143,10 +143,17 @@ def _add_run(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     one.add_argument("--steps", type=int, default=usual.steps, help="Optimizer steps at most.")
     one.add_argument("--rank", type=int, default=usual.rank, help="Of the low-rank factors.")
     one.add_argument("--rate", type=float, default=usual.learning_rate, help="Learning rate.")
+    one.add_argument(
+        "--second",
+        type=float,
+        default=usual.second_share,
+        help="Share of canvases with a second pass, which learns from its own draft (default: 1).",
+    )
     one.add_argument("--distill", type=float, default=usual.distill, help="See RunSettings.")
     one.add_argument("--seed", type=int, default=usual.seed, help="Decides every draw.")
     one.add_argument("--long", type=float, default=0.08, help="Share of long-span batches.")
     one.add_argument("--rewrites", type=float, default=0.10, help="Share of rewrite batches.")
+    one.add_argument("--kinds", nargs="+", metavar="KIND", help="Only these kinds of rewrite.")
     one.add_argument("--languages", nargs="+", metavar="ID", help="Only these languages.")
     one.add_argument(
         "--validations", type=int, default=6, help="Batches of each validation (default: 6)."
@@ -233,6 +240,7 @@ def _run(arguments: argparse.Namespace) -> int:
         rank=arguments.rank,
         learning_rate=arguments.rate,
         distill=arguments.distill,
+        second_share=arguments.second,
         seed=arguments.seed,
         steps=arguments.steps,
         minutes=arguments.minutes,
@@ -250,6 +258,7 @@ def _run(arguments: argparse.Namespace) -> int:
             long=arguments.long,
             rewrites=arguments.rewrites,
             languages=arguments.languages,
+            rewrite_kinds=arguments.kinds,
             validations=arguments.validations,
         ),
         settings,

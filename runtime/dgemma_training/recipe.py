@@ -120,6 +120,7 @@ def batch_maker(
     mix: Mix | None = None,
     states: StateMix | None = None,
     languages: dict[str, float] | None = None,
+    rewrite_kinds: Collection[str] | None = None,
 ) -> BatchMaker:
     """Put documents in order and make batches of them."""
     grouped: dict[str, list[Document]] = {}
@@ -129,7 +130,7 @@ def batch_maker(
         grouped,
         languages or LANGUAGES,
         weights,
-        CanvasCutter(base.tokenizer, mix or Mix.DEFAULT),
+        CanvasCutter(base.tokenizer, mix or Mix.DEFAULT, rewrite_kinds),
         states or StateMix(),
         base.special.fill,
         seed,

@@ -31,6 +31,7 @@ from dgemma_training.adapter import (  # noqa: E402
 )
 from dgemma_training.checkpoint import RunState  # noqa: E402
 from dgemma_training.documents import Split, read_documents  # noqa: E402
+from dgemma_training.noise import StateMix  # noqa: E402
 from dgemma_training.recipe import (  # noqa: E402
     PROFILES,
     Base,
@@ -69,6 +70,7 @@ class Session:
         long: Share of batches with long spans.
         rewrites: Share of batches with rewrites.
         languages: Only these; ``None`` for all.
+        rewrite_kinds: Names of the only kinds of rewrite; ``None`` for all.
         validations: Batches of a validation.
     """
 
@@ -82,6 +84,7 @@ class Session:
     long: float = 0.08
     rewrites: float = 0.10
     languages: Sequence[str] | None = None
+    rewrite_kinds: Sequence[str] | None = None
     validations: int = 6
 
 
@@ -133,7 +136,15 @@ def run(folder: Path, session: Session, settings: RunSettings, report: Report) -
     learned = [document for document in documents if document.split is Split.TRAIN]
     held = [document for document in documents if document.split is Split.VALIDATION]
     try:
-        batches = batch_maker(base, learned, weights, seed=settings.seed)
+        batches = batch_maker(
+            base,
+            learned,
+            weights,
+            seed=settings.seed,
+            # Without second passes drafts are never learned well enough to be fed back.
+            states=StateMix() if settings.second_share > 0 else StateMix(mend=0.0),
+            rewrite_kinds=session.rewrite_kinds,
+        )
         checks = batch_maker(base, held, fills, seed=_VALIDATION_SEED) if held else None
         validation = [] if checks is None else validation_batches(checks, session.validations)
         workers = PROFILES[session.profile].workers

@@ -6,7 +6,7 @@ selection". ``find_rewrites`` and ``sample_rewrite`` make them, ``is_done`` judg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -47,17 +47,30 @@ def find_rewrites(text: str, language: str, rng: Random) -> list[Rewrite]:
     return found
 
 
-def sample_rewrite(text: str, language: str, rng: Random) -> Rewrite | None:
+def sample_rewrite(
+    text: str, language: str, rng: Random, names: Collection[str] | None = None
+) -> Rewrite | None:
     """One rewrite of a text; ``None`` where no kind applies or the text does not parse.
 
     The kind is drawn first, so that kinds with many places in a text are not drawn more often.
+
+    Args:
+        text: The text.
+        language: Language id of the editor protocol.
+        rng: Decides every draw.
+        names: Only kinds of these names; ``None`` for all.
     """
     if language in SCRIPT_LANGUAGES:
         script = ScriptSource.of(text, language)
-        kinds = _of_language(SCRIPT_KINDS, language)
+        kinds = _named(_of_language(SCRIPT_KINDS, language), names)
         return None if script is None else next(_drawn(kinds, script, rng), None)
     python = PythonSource.of(text) if language in LANGUAGES else None
-    return None if python is None else next(_drawn(PYTHON_KINDS, python, rng), None)
+    kinds = _named(PYTHON_KINDS, names)
+    return None if python is None else next(_drawn(kinds, python, rng), None)
+
+
+def _named(kinds: Sequence[Kind[_S]], names: Collection[str] | None) -> list[Kind[_S]]:
+    return [kind for kind in kinds if names is None or kind.name in names]
 
 
 def _of_language(kinds: Sequence[Kind[_S]], language: str) -> list[Kind[_S]]:
