@@ -16,7 +16,7 @@ import platformdirs
 
 from dgemma_lsp.cli.fill import add_runtime_options, settings_of
 from dgemma_lsp.cli.lsp import release
-from dgemma_lsp.languages import ALL
+from dgemma_lsp.languages import ALL, Language
 from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_lsp.runtime_client.process import find_command, flags
 from dgemma_lsp.settings import Settings, load
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; returns 1 when something is wrong."""
     settings = load(settings_of(arguments))
-    findings = [*_server(), *_grammars(), *_runtime(settings), *asyncio.run(_running(settings))]
+    findings = [*_server(), *grammars(), *_runtime(settings), *asyncio.run(_running(settings))]
     if arguments.json:
         print(json.dumps([{"name": f.name, "value": f.value, "ok": f.ok} for f in findings]))
     else:
@@ -72,15 +72,27 @@ def _server() -> list[Finding]:
     ]
 
 
-def _grammars() -> list[Finding]:
-    missing = [
-        f"{language.name} ({found.message})"
-        for language in ALL
-        if isinstance(found := language.load_grammar(), GrammarMissing)
-    ]
-    if missing:
-        return [Finding("grammars", "missing, checked by brackets only: " + ", ".join(missing))]
-    return [Finding("grammars", ", ".join(language.name for language in ALL), True)]
+def grammars() -> list[Finding]:
+    """One line for each language; a missing wheel is a loss, not a fault."""
+    languages = [_grammar(language) for language in ALL]
+    missing = sum(finding.ok is None for finding in languages)
+    text = f"{len(languages) - missing} of {len(languages)} usable"
+    return [Finding("grammars", text, None if missing else True), *languages]
+
+
+def _grammar(language: Language) -> Finding:
+    name = f"  {language.name}"
+    source = language.grammar
+    if source is None:
+        return Finding(name, "bracket checks only")
+    found = language.load_grammar()
+    if isinstance(found, GrammarMissing):
+        return Finding(name, f"missing: bracket checks only ({found.message})")
+    try:
+        version = metadata.version(source.package)
+    except metadata.PackageNotFoundError:
+        version = "of unknown version"
+    return Finding(name, f"{source.package} {version}", True)
 
 
 def _runtime(settings: Settings) -> list[Finding]:

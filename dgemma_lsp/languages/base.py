@@ -29,6 +29,8 @@ class Language:
         name: Name for people.
         ids: LSP language identifiers.
         extensions: File name endings, with the dot.
+        file_names: Whole file names, for files without a telling ending.
+        aliases: What else people call it, as in a code fence; its endings need not be repeated.
         grammar: The grammar's wheel, or ``None`` when there is none to use.
         block: How a block is marked.
         opener: Regular expression that finds the opening of a block at the end of a line.
@@ -60,6 +62,8 @@ class Language:
     quotes: tuple[str, ...] = ('"', "'")
     long_quotes: tuple[str, ...] = ()
     char_quote: str = ""
+    file_names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     placeholder: str = "x"
     block_nodes: frozenset[str] = field(default=frozenset())
     opaque_nodes: frozenset[str] = field(default=frozenset({"string", "comment"}))

@@ -9,6 +9,7 @@ GO = Language(
     name="go",
     ids=("go",),
     extensions=(".go",),
+    aliases=("golang",),
     grammar=GrammarSource("go", "tree_sitter_go"),
     block=BlockRule.BRACES,
     opener=r"\{\s*(?://.*)?$",

@@ -25,7 +25,7 @@ OPENER = r"\{\s*(?://.*)?$"
 
 JAVASCRIPT = Language(
     name="javascript",
-    ids=("javascript", "javascriptreact"),
+    ids=("javascript", "javascriptreact", "javascript.jsx"),
     extensions=(".js", ".jsx", ".mjs", ".cjs"),
     grammar=GrammarSource("javascript", "tree_sitter_javascript"),
     block=BlockRule.BRACES,

@@ -9,6 +9,7 @@ PYTHON = Language(
     name="python",
     ids=("python",),
     extensions=(".py", ".pyi", ".pyw"),
+    aliases=("python3",),
     grammar=GrammarSource("python", "tree_sitter_python"),
     block=BlockRule.INDENT,
     # The last alternative is the end of a signature or condition that spans lines.

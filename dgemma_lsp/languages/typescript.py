@@ -23,7 +23,7 @@ TYPESCRIPT = dataclasses.replace(
 TSX = dataclasses.replace(
     TYPESCRIPT,
     name="tsx",
-    ids=("typescriptreact",),
+    ids=("typescriptreact", "typescript.tsx"),
     extensions=(".tsx",),
     grammar=GrammarSource("tsx", _MODULE, "language_tsx"),
 )

@@ -17,6 +17,11 @@ class GrammarSource:
     module: str
     function: str = "language"
 
+    @property
+    def package(self) -> str:
+        """Name of the wheel's distribution."""
+        return self.module.replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
@@ -41,12 +46,12 @@ def load_grammar(source: GrammarSource) -> Grammar | GrammarMissing:
         module = importlib.import_module(source.module)
         pointer: object = getattr(module, source.function)()
         language = tree_sitter.Language(pointer)
-    except (ImportError, AttributeError, ValueError) as error:
-        # ValueError: the wheel was built for another ABI than this tree-sitter's.
-        package = source.module.replace("_", "-")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        # ValueError: the wheel was built for another ABI than this tree-sitter's. TypeError: its
+        # function returns something else than a grammar.
         return GrammarMissing(
             source.name,
-            f"The {source.name} grammar is not usable ({error}); install {package}. "
-            "Candidates are checked for balanced brackets and quotes only.",
+            f"The {source.name} grammar is not usable ({error}); install {source.package}. "
+            "Until then candidates are checked for brackets, quotes and indentation only.",
         )
     return Grammar(source.name, language)
