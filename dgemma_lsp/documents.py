@@ -7,10 +7,10 @@ change can touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from dgemma_lsp.infill.types import Snapshot
+from dgemma_lsp.infill.types import SchemaCheck, Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.languages.base import Language
 from dgemma_lsp.syntax.lines import Encoding
@@ -73,17 +73,24 @@ class Document:
             parsed = parsed.edited(min(start, end), max(start, end), change.text)
         return Document(self.uri, self.language_id, version, self.language, parsed)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, schema: SchemaCheck | None = None) -> Snapshot:
         """The document as the infill core sees it."""
-        return Snapshot(self.uri, self.version, self.parsed, self.language)
+        return Snapshot(self.uri, self.version, self.parsed, self.language, schema)
 
 
 class DocumentStore:
-    """The documents that are open now, by URI."""
+    """The documents that are open now, by URI.
 
-    __slots__ = ("_documents",)
+    Args:
+        check_for: What compares the documents of a language with their schemas, if anything does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_check_for", "_documents")
+
+    def __init__(
+        self, check_for: Callable[[Language], SchemaCheck | None] = lambda _: None
+    ) -> None:
+        self._check_for = check_for
         self._documents: dict[str, Document] = {}
 
     def __contains__(self, uri: str) -> bool:
@@ -122,4 +129,6 @@ class DocumentStore:
     def snapshot(self, uri: str) -> Snapshot | None:
         """The document as it is now, or ``None`` when it is not open."""
         document = self._documents.get(uri)
-        return None if document is None else document.snapshot()
+        if document is None:
+            return None
+        return document.snapshot(self._check_for(document.language))

@@ -16,6 +16,10 @@ FILL = "dgemma/fill"
 """Request: fill the hole at a position and answer with everything known of it."""
 PREVIEW = "dgemma/preview"
 """Notification to the client: the canvas of a running fill as it stands."""
+EXTENDED = "dgemma/extended"
+"""Notification to the client: a draft of which only the beginning was shown is whole now."""
+MEND = "dgemma/mend"
+"""Request: mend the syntax error that a range touches, as an edit."""
 REWRITE = "dgemma/rewrite"
 """Request: rewrite the lines of a range by an instruction the model knows, as an edit."""
 REWRITES = "dgemma/rewrites"
@@ -77,6 +81,29 @@ class PreviewParams(_Shape, frozen=True, kw_only=True):
     spans: tuple[tuple[DraftToken, ...], ...]
 
 
+class ExtendedParams(_Shape, frozen=True, kw_only=True):
+    """Parameters of ``dgemma/extended``.
+
+    The last completion at the position showed the sound beginning of a draft. The rest is mended
+    now: the same request is answered with ``text`` at once.
+    """
+
+    text_document: DocumentId
+    position: Position
+    text: str
+
+
+class FaultResult(_Shape, frozen=True, kw_only=True):
+    """One thing wrong with a candidate; see ``dgemma_lsp.infill.types.Fault``."""
+
+    reason: str
+    start: Annotated[int, Meta(description="Characters of the candidate's text before it.")]
+    end: int
+    place: Annotated[str, Meta(description="`before`, `inside` or `after` the candidate.")]
+    missing: Annotated[str, Meta(description="What a grammar expected there; often empty.")]
+    message: str
+
+
 class VerdictResult(_Shape, frozen=True, kw_only=True):
     """What the validator found; see ``dgemma_lsp.infill.types.Verdict``."""
 
@@ -86,6 +113,7 @@ class VerdictResult(_Shape, frozen=True, kw_only=True):
     errors_before: int
     errors_after: int
     trimmed: tuple[str, ...]
+    faults: tuple[FaultResult, ...]
 
 
 class CandidateResult(_Shape, frozen=True, kw_only=True):
@@ -97,6 +125,11 @@ class CandidateResult(_Shape, frozen=True, kw_only=True):
     steps: int
     stopped: str
     verdict: VerdictResult
+    mended: Annotated[
+        str | None,
+        Meta(description="`by_hand`, `renoised` or `head`: how it became sound that was not."),
+    ] = None
+    rounds: Annotated[int, Meta(description="Rounds of denoising parts of it again.")] = 0
 
 
 class Phases(_Shape, frozen=True, kw_only=True):
@@ -105,6 +138,7 @@ class Phases(_Shape, frozen=True, kw_only=True):
     capture_ms: float
     wire_ms: float
     validate_ms: float
+    mend_ms: float
     total_ms: float
     cached: Annotated[bool, Meta(description="Answered without asking the runtime.")]
     runtime: Timings | None = None
@@ -179,6 +213,56 @@ class RewriteResult(_Shape, frozen=True, kw_only=True):
     model: str | None
 
 
+class MendParams(_Shape, frozen=True, kw_only=True):
+    """Parameters of ``dgemma/mend``. The first syntax error that the range touches is mended.
+
+    Where it touches none, but one is nearby, the text of the range itself is denoised anew.
+    """
+
+    text_document: Annotated[
+        DocumentId, Meta(description="With a version, only that version is mended.")
+    ]
+    range: Range
+    candidates: Annotated[
+        int | None, Meta(description="How many a round; null takes the setting.")
+    ] = None
+    deadline_ms: Annotated[
+        int | None, Meta(description="Milliseconds all rounds may take together.")
+    ] = None
+    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
+    preview_token: Annotated[
+        str | int | None,
+        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
+    ] = None
+    preview_every_ms: Annotated[
+        int, Meta(description="Least milliseconds between two previews.", ge=0)
+    ] = 50
+
+
+class MendResult(_Shape, frozen=True, kw_only=True):
+    """Result of ``dgemma/mend``: an edit of only what differs, or null and the reason."""
+
+    edit: VersionedEdit | None
+    region: Annotated[
+        Range | None, Meta(description="What was replaced, or tried to be; null for nothing.")
+    ]
+    how: Annotated[
+        str | None,
+        Meta(
+            description="`insertion` or `deletion` of a delimiter, for which no model was asked, "
+            "or `model`."
+        ),
+    ]
+    rounds: Annotated[int, Meta(description="Ever wider regions that the model was asked about.")]
+    errors_before: Annotated[int, Meta(description="Syntax errors in the neighbourhood.")]
+    errors_after: Annotated[int, Meta(description="The same with the edit made.")]
+    reason: str | None
+    message: Annotated[str | None, Meta(description="The reason in words, for a person.")]
+    candidates: tuple[CandidateResult, ...]
+    timings: Phases
+    model: str | None
+
+
 class RewritesParams(_Shape, frozen=True, kw_only=True):
     """Parameters of ``dgemma/rewrites``."""
 
@@ -213,6 +297,9 @@ class StatusResult(_Shape, frozen=True, kw_only=True):
     rejected: Annotated[dict[str, int], Meta(description="Why candidates were dropped, counted.")]
     silent: Annotated[
         dict[str, int], Meta(description="Why requests got no answer from the runtime, counted.")
+    ]
+    mended: Annotated[
+        dict[str, int], Meta(description="How candidates that are shown became sound, counted.")
     ]
     shown: int
     accepted: int

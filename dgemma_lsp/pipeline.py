@@ -1,4 +1,4 @@
-"""One fill from a cursor to checked candidates: capture, ask, check, rank, and the time of each.
+"""One fill from a cursor to checked candidates: capture, ask, check, mend, rank, and their times.
 
 Calls the pure core of ``infill`` and awaits one thing only, the runtime. Knows no LSP types; the
 features convert what comes in and goes out.
@@ -6,14 +6,23 @@ features convert what comes in and goes out.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
-from dgemma_lsp.infill import capture, rank, segments, trigger, validate
-from dgemma_lsp.infill.types import Candidate, Declined, DeclineReason, Hole, Snapshot, Verdict
+from dgemma_lsp.infill import capture, injections, rank, segments, trigger, validate
+from dgemma_lsp.infill.types import (
+    Candidate,
+    Declined,
+    DeclineReason,
+    Hole,
+    Snapshot,
+)
+from dgemma_lsp.repairing import Means, Mending, to_candidate
 from dgemma_lsp.runtime_client.client import Ask, RuntimeClient
 from dgemma_wire import messages as wire
 from dgemma_wire.errors import (
@@ -22,6 +31,8 @@ from dgemma_wire.errors import (
     LocalProtocolError,
     RuntimeUnavailable,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Silence(StrEnum):
@@ -45,6 +56,8 @@ class Options:
         seed: Seed of the request's random stream.
         draft_every_ms: Least time between two drafts; ``None`` for none.
         adapter: Id of the workspace's adapter; empty for the model's own.
+        show_unsure: Candidates below the score that the model is to be trusted from pass too.
+        mend: What may be done with a draft that does not pass; ``None`` rejects it.
     """
 
     document: str
@@ -55,15 +68,21 @@ class Options:
     seed: int = 0
     draft_every_ms: int | None = None
     adapter: str = ""
+    show_unsure: bool = False
+    mend: Means | None = field(default_factory=Means)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Milliseconds of a fill; ``wire_ms`` is what asking took beyond the runtime's own total."""
+    """Milliseconds of a fill; ``wire_ms`` is what asking took beyond the runtime's own total.
+
+    ``mend_ms`` is all that came after the first check: the runtime's rounds as well.
+    """
 
     capture_ms: float = 0.0
     wire_ms: float = 0.0
     validate_ms: float = 0.0
+    mend_ms: float = 0.0
     total_ms: float = 0.0
     runtime: wire.Timings | None = None
 
@@ -108,6 +127,7 @@ class Outcome:
 
 
 OnDraft = Callable[[wire.Draft], None]
+OnHead = Callable[[Hole, Candidate], None]
 Judged = TypeVar("Judged", bound=Outcome)
 
 
@@ -117,16 +137,29 @@ async def fill(
     options: Options,
     client: RuntimeClient,
     on_draft: OnDraft | None = None,
+    on_head: OnHead | None = None,
 ) -> Outcome:
     """Fill the hole at an offset of a frozen document.
 
     Never raises for what the runtime cannot do: the outcome says so. Cancellation passes through,
     and cancels the runtime's work with it.
+
+    Args:
+        snapshot: The document.
+        offset: Where the cursor stands.
+        options: How.
+        client: The runtime.
+        on_draft: Called with the canvas while it is denoised.
+        on_head: Called with what is sound of a draft before the rest is mended; what comes out in
+            the end begins with it.
     """
     began = time.perf_counter()
-    hole = trigger.find_hole(snapshot, offset, invoked=options.invoked)
-    if isinstance(hole, Declined):
-        return Outcome(declined=hole.reason)
+    # A fence of Markdown or a script of HTML is judged as what it is; the model sees all.
+    inner, shift = injections.inner(snapshot, offset)
+    local = trigger.find_hole(inner, offset - shift, invoked=options.invoked)
+    if isinstance(local, Declined):
+        return Outcome(declined=local.reason)
+    hole = replace(local, offset=offset)
     try:
         welcome = await client.welcome()  # free when connected; the limits are the model's
         captured = time.perf_counter()
@@ -137,23 +170,59 @@ async def fill(
     except UNANSWERED as err:
         return Outcome(hole, silence=silence_of(err), message=str(err))
     answered = time.perf_counter()
-    candidates = rank.order(_checked(snapshot, hole, found) for found in done.candidates)
-    ended = time.perf_counter()
+    candidates = rank.order(_checked(inner, local, found) for found in done.candidates)
+    checked = time.perf_counter()
+    if options.mend is not None and candidates and not candidates[0].verdict.accepted:
+        mending = Mending(
+            inner,
+            local,
+            ask if refused is None else replace(ask, adapter=""),
+            client,
+            until=None if options.deadline_ms is None else asked + options.deadline_ms / 1000,
+            means=options.mend,
+            on_head=None if on_head is None else partial(on_head, hole),
+        )
+        candidates = rank.order([await _mended(mending, candidates[0]), *candidates[1:]])
+    least = None if options.show_unsure else welcome.capabilities.least_score
+    candidates = rank.unsure(candidates, least)
     return judged(
         Outcome(
             hole,
             candidates,
             model=welcome.model,
-            times=Times(
-                capture_ms=(asked - captured) * 1000,
-                wire_ms=max(0.0, (answered - asked) * 1000 - done.timings.total_ms),
-                validate_ms=(ended - answered) * 1000,
-                total_ms=(ended - began) * 1000,
-                runtime=done.timings,
-            ),
+            times=times_of(began, captured, asked, answered, checked, done.timings),
             adapter="" if refused else options.adapter,
             refused=refused,
         )
+    )
+
+
+async def _mended(mending: Mending, first: Candidate) -> Candidate:
+    """The first candidate, sound if that can be done; a runtime that fails leaves it as it is."""
+    try:
+        return await mending.mend(first)
+    except UNANSWERED as err:
+        log.info("a draft could not be mended: %s", err)
+        return first
+
+
+def times_of(
+    began: float,
+    captured: float,
+    asked: float,
+    answered: float,
+    checked: float,
+    runtime: wire.Timings,
+) -> Times:
+    """Return the times of what ends now, given when its parts began, in seconds."""
+    ended = time.perf_counter()
+    return Times(
+        capture_ms=(asked - captured) * 1000,
+        wire_ms=max(0.0, (answered - asked) * 1000 - runtime.total_ms),
+        validate_ms=(checked - answered) * 1000,
+        mend_ms=(ended - checked) * 1000,
+        total_ms=(ended - began) * 1000,
+        runtime=runtime,
     )
 
 
@@ -224,16 +293,3 @@ def _checked(snapshot: Snapshot, hole: Hole, found: wire.Candidate) -> Candidate
     (raw,) = found.texts
     text, verdict = validate.check(snapshot, hole, raw)
     return to_candidate(found, text, verdict)
-
-
-def to_candidate(found: wire.Candidate, text: str, verdict: Verdict) -> Candidate:
-    """Return a candidate of one span with what was made of its text."""
-    return Candidate(
-        text=text,
-        raw=found.texts[0],
-        score=found.score,
-        lowest=found.lowest,
-        steps=found.steps,
-        stopped=found.stopped,
-        verdict=verdict,
-    )

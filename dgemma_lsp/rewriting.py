@@ -15,13 +15,13 @@ from dgemma_lsp.pipeline import (
     UNANSWERED,
     Options,
     Outcome,
-    Times,
     denoise,
     judged,
     silence_of,
+    times_of,
     to_ask,
-    to_candidate,
 )
+from dgemma_lsp.repairing import to_candidate
 from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import messages as wire
 
@@ -77,19 +77,13 @@ async def run(
         return Rewritten(silence=silence_of(err), message=str(err))
     answered = time.perf_counter()
     candidates = rank.order(_checked(snapshot, selection, each) for each in done.candidates)
-    ended = time.perf_counter()
+    checked = time.perf_counter()
     best = next((c for c in candidates if c.verdict.accepted), None)
     return judged(
         Rewritten(
             candidates=candidates,
             model=welcome.model,
-            times=Times(
-                capture_ms=(asked - captured) * 1000,
-                wire_ms=max(0.0, (answered - asked) * 1000 - done.timings.total_ms),
-                validate_ms=(ended - answered) * 1000,
-                total_ms=(ended - began) * 1000,
-                runtime=done.timings,
-            ),
+            times=times_of(began, captured, asked, answered, checked, done.timings),
             adapter="" if refused else options.adapter,
             refused=refused,
             instruction=found,

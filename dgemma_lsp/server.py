@@ -11,7 +11,15 @@ from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from dgemma_lsp import methods
-from dgemma_lsp.features import documents, fill, inline_completion, lifecycle, rewrite, status
+from dgemma_lsp.features import (
+    documents,
+    fill,
+    inline_completion,
+    lifecycle,
+    mend,
+    rewrite,
+    status,
+)
 from dgemma_lsp.features.progress import LoadingProgress
 from dgemma_lsp.features.protocol import ServerProtocol, converter
 from dgemma_lsp.session import Session
@@ -41,7 +49,10 @@ def create_server(release: str) -> DgemmaServer:
             types.ShowMessageParams(types.MessageType.Warning, f"dgemma: {text}")
         )
 
-    session = Session(release, progress.on_status, on_problem)
+    def on_extended(params: methods.ExtendedParams) -> None:
+        server.protocol.notify(methods.EXTENDED, msgspec.to_builtins(params))
+
+    session = Session(release, progress.on_status, on_problem, on_extended)
     _register_lsp(server, session)
     _register_ours(server, session)
     return server
@@ -93,14 +104,15 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
 
     @server.feature(
         types.TEXT_DOCUMENT_CODE_ACTION,
-        types.CodeActionOptions(code_action_kinds=[rewrite.KIND], resolve_provider=True),
+        types.CodeActionOptions(code_action_kinds=[mend.KIND, rewrite.KIND], resolve_provider=True),
     )
     def _(params: types.CodeActionParams) -> list[types.CodeAction]:
-        return rewrite.code_actions(session, params)
+        return mend.code_actions(session, params) + rewrite.code_actions(session, params)
 
     @server.feature(types.CODE_ACTION_RESOLVE)
     async def _(action: types.CodeAction) -> types.CodeAction:
-        why = await rewrite.resolve(session, action, action.data)
+        feature = mend if mend.is_mend(action.data) else rewrite
+        why = await feature.resolve(session, action, action.data)
         if why is not None:
             server.window_show_message(
                 types.ShowMessageParams(types.MessageType.Info, f"dgemma: {why}")
@@ -124,6 +136,11 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
     async def _(params: Any) -> Any:
         asked = _asked(methods.FILL, params, methods.FillParams)
         return msgspec.to_builtins(await fill.fill(session, asked, preview))
+
+    @server.feature(methods.MEND)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.MEND, params, methods.MendParams)
+        return msgspec.to_builtins(await mend.mend(session, asked, preview))
 
     @server.feature(methods.REWRITE)
     async def _(params: Any) -> Any:

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dgemma_lsp import methods
 from dgemma_lsp.adapters import WorkspaceAdapters
 from dgemma_lsp.documents import DocumentStore
 from dgemma_lsp.ignored import is_ignored
 from dgemma_lsp.infill.reuse import CandidateCache
-from dgemma_lsp.infill.types import DeclineReason
+from dgemma_lsp.infill.types import DeclineReason, Snapshot
 from dgemma_lsp.pipeline import Outcome, Silence
 from dgemma_lsp.runtime_client.client import RuntimeClient
+from dgemma_lsp.schemas.store import Schemas
 from dgemma_lsp.settings import Settings, load
 from dgemma_lsp.syntax.lines import Encoding
 from dgemma_wire import endpoint
@@ -37,6 +39,7 @@ CONFIGURED_S = 5.0
 
 
 Found = TypeVar("Found", bound=Outcome)
+Kept = TypeVar("Kept")
 
 
 class Superseded(Exception):
@@ -50,6 +53,7 @@ class Tally:
     declined: Counter[str] = field(default_factory=Counter[str])
     rejected: Counter[str] = field(default_factory=Counter[str])
     silent: Counter[str] = field(default_factory=Counter[str])
+    mended: Counter[str] = field(default_factory=Counter[str])
     shown: int = 0
     accepted: int = 0
     last_total_ms: float | None = None
@@ -62,6 +66,7 @@ class Tally:
             self.silent[outcome.silence] += 1
         else:
             self.last_total_ms = outcome.times.total_ms
+        self.mended.update(str(c.mended) for c in outcome.shown[:1] if c.mended is not None)
         self.rejected.update(
             str(c.verdict.reason) for c in outcome.candidates if not c.verdict.accepted
         )
@@ -74,6 +79,7 @@ class Session:
         release: This distribution's version.
         on_status: Called with every status that the runtime sends.
         on_problem: Called once for each different thing that is wrong, with its text.
+        on_extended: Called when a draft is whole of which the beginning was shown.
     """
 
     def __init__(
@@ -81,11 +87,13 @@ class Session:
         release: str,
         on_status: Callable[[Status], None],
         on_problem: Callable[[str], None],
+        on_extended: Callable[[methods.ExtendedParams], None] = lambda _: None,
     ) -> None:
         self.release = release
         self.settings = Settings()
         self.encoding = Encoding.UTF16
-        self.documents = DocumentStore()
+        self.schemas = Schemas(self.tell_problem)
+        self.documents = DocumentStore(self.schemas.check_for)
         self.cache = CandidateCache()
         self.tally = Tally()
         self.problem: str | None = None
@@ -94,12 +102,15 @@ class Session:
         self._layers: dict[str, object] = {}
         self._client: RuntimeClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._kept: set[asyncio.Task[Any]] = set()
         self._in_flight: dict[str, asyncio.Task[Any]] = {}
         self._on_status = on_status
         self._on_problem = on_problem
+        self._on_extended = on_extended
         self._told: set[str] = set()
         self._salt = secrets.token_bytes(16)
         self.adapters = WorkspaceAdapters()
+        self.schemas.configure(self.settings.schemas, self.settings.ignore)
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -119,6 +130,9 @@ class Session:
         if settings.adapter != self.settings.adapter:
             self.adapters.forget_refusals()
             self.cache.clear()
+        if settings.schemas != self.settings.schemas:
+            self.cache.clear()
+        self.schemas.configure(settings.schemas, settings.ignore)
         self.settings = settings
         if changed and self._client is not None:
             self._let_go(self._client)
@@ -166,7 +180,7 @@ class Session:
 
     async def close(self) -> None:
         """Cancel what is under way and hang up; the runtime goes on for other editors."""
-        for task in self._in_flight.values():
+        for task in (*self._in_flight.values(), *self._kept):
             task.cancel()
         if self._client is not None:
             await self._client.close()
@@ -225,6 +239,29 @@ class Session:
         elif outcome.silence is None:
             self.problem = None
         return outcome
+
+    def keep(self, work: Coroutine[Any, Any, Kept]) -> asyncio.Task[Kept]:
+        """Run work that may outlast the request it was begun for."""
+        task = asyncio.ensure_future(work)
+        self._kept.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._kept.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work in the background failed with %s", type(error).__name__)
+
+    def tell_extended(self, snapshot: Snapshot, offset: int, text: str) -> None:
+        """Tell the editor that a draft is whole of which the beginning was shown."""
+        line, character = snapshot.parsed.position_at(offset, self.encoding)
+        self._on_extended(
+            methods.ExtendedParams(
+                text_document=methods.DocumentId(uri=snapshot.uri, version=snapshot.version),
+                position=methods.Position(line=line, character=character),
+                text=text,
+            )
+        )
 
     def tell_problem(self, text: str) -> None:
         """Keep a problem for the status, and tell the person of it once."""

@@ -43,6 +43,18 @@ IGNORED_BY_DEFAULT = (
 )
 
 
+class SchemaSetting(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """One schema, and the documents that it is for."""
+
+    schema: Annotated[str, Meta(description="Path of the schema's file.", min_length=1)]
+    files: Annotated[tuple[str, ...], Meta(description="Globs of documents.")] = ()
+    urls: Annotated[
+        tuple[str, ...], Meta(description="Addresses in `$schema` that mean this file.")
+    ] = ()
+
+
 class Settings(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
 ):
@@ -97,6 +109,16 @@ class Settings(
             "usual places of keys and passwords; a list of your own replaces it."
         ),
     ] = IGNORED_BY_DEFAULT
+    schemas: Annotated[
+        tuple[SchemaSetting, ...],
+        Meta(
+            description="JSON Schemas that text in JSON, YAML and TOML must keep to, for documents "
+            "that name none themselves: `schema` is a file's path, absolute or from the workspace "
+            'folder, and `files` are globs, as in `{"files": ["**/*.config.json"], "schema": '
+            '"schemas/config.json"}`. The first that matches is used. `urls` are addresses in a '
+            "document's `$schema` that mean this file; nothing is ever fetched."
+        ),
+    ] = ()
     runtime_command: Annotated[
         tuple[str, ...],
         Meta(

@@ -1,4 +1,4 @@
-"""Write the files that are made from code: the settings reference and the protocol tables.
+"""Write the files that are made from code: settings for readers and VS Code, protocol tables.
 
 ``tests/test_generated.py`` fails when one of them is stale; ``make generate`` writes them anew.
 """
@@ -28,7 +28,11 @@ NOTICE = "<!-- Written by `make generate` from {source}; do not edit. -->"
 
 def generated() -> dict[str, str]:
     """Return every generated file: its path in the repository, and its text."""
-    return {"docs/configuration.md": configuration(), "docs/protocol.md": protocol()}
+    return {
+        "docs/configuration.md": configuration(),
+        "docs/protocol.md": protocol(),
+        "editors/vscode/package.json": extension_manifest(),
+    }
 
 
 def configuration() -> str:
@@ -88,12 +92,60 @@ def type_name(kind: Any) -> str:
             return "`true` or `false`"
         case inspect_.LiteralType(values=values):
             return "One of " + ", ".join(f"`{value}`" for value in values)
+        case inspect_.VarTupleType(item_type=inspect_.StructType(fields=fields)):
+            return "A list of objects with " + ", ".join(f"`{f.encode_name}`" for f in fields)
         case inspect_.VarTupleType():
             return "A list of strings"
         case inspect_.StrType():
             return "A string"
         case _:
             raise AssertionError(f"no words for {kind}")
+
+
+def extension_manifest() -> str:
+    """Return VS Code's manifest: what is written by hand there, and every setting of the server.
+
+    The first group of settings is the extension's own; all others are made here.
+    """
+    path = ROOT / "editors/vscode/package.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    own, *_ = manifest["contributes"]["configuration"]
+    groups = (("Server", "", Settings), ("Model process", "runtime.", RuntimeSettings))
+    manifest["contributes"]["configuration"] = [
+        own,
+        *(
+            {
+                "title": title,
+                "order": order,
+                "properties": {
+                    f"{SECTION}.{prefix}{field.encode_name}": manifest_setting(field)
+                    for field in msgspec.structs.fields(shape)
+                    if field.default is not msgspec.NODEFAULT
+                },
+            }
+            for order, (title, prefix, shape) in enumerate(groups, start=2)
+        ),
+    ]
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def manifest_setting(field: Any) -> dict[str, Any]:
+    """Return one setting as VS Code's manifests have it."""
+    schema = msgspec.json.schema(field.type)
+    about = schema.pop("description")
+    named = schema.pop("$defs", {})
+    if "items" in schema and "$ref" in schema["items"]:  # VS Code wants the shape in its place
+        schema["items"] = named[schema["items"]["$ref"].rpartition("/")[2]]
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    # What names a program or the machine's devices may differ from machine to machine.
+    machine = field.name == "runtime_command" or field in msgspec.structs.fields(RuntimeSettings)
+    return {
+        **({"type": "string"} if "enum" in schema else {}),
+        **schema,
+        "default": default,
+        "scope": "machine-overridable" if machine else "window",
+        "markdownDescription": about,
+    }
 
 
 def protocol() -> str:
@@ -124,6 +176,8 @@ def protocol() -> str:
         methods.VerdictResult,
         methods.Phases,
         methods.PreviewParams,
+        methods.MendParams,
+        methods.MendResult,
         methods.RewriteParams,
         methods.RewriteResult,
         methods.VersionedEdit,
@@ -147,8 +201,8 @@ def protocol() -> str:
     ]
     for shape in get_args(messages.PeerMessage):
         out += table(shape)
-    out += ["### Segments of a canvas", ""]
-    for shape in get_args(messages.Segment):
+    out += ["### Segments and pieces of a canvas", ""]
+    for shape in get_args(messages.Piece):
         out += table(shape)
     out += ["### From the runtime", ""]
     for shape in get_args(messages.RuntimeMessage):
@@ -160,6 +214,7 @@ def protocol() -> str:
         messages.Capabilities,
         messages.RewriteKind,
         messages.DraftToken,
+        messages.SpanToken,
         messages.Candidate,
         messages.Timings,
     ):

@@ -23,7 +23,12 @@ TRAINING = {
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    from dgemma_lsp.cli import doctor, fill, rewrite  # their imports cost; --version needs none
+    from dgemma_lsp.cli import (  # their imports cost; --version needs none
+        doctor,
+        fill,
+        mend,
+        rewrite,
+    )
 
     made = argparse.ArgumentParser(
         prog="dgemma",
@@ -51,6 +56,17 @@ def parser() -> argparse.ArgumentParser:
     )
     rewrite.add_arguments(one)
     one.set_defaults(run=rewrite.run)
+
+    one = commands.add_parser(
+        "mend",
+        help="mend syntax errors",
+        description="Mend the syntax errors of a file, or the one at a place: a missing or stray "
+        "delimiter without a model, anything else by denoising the smallest broken region anew, "
+        "with all around it kept. Prints a unified diff, and on stderr what could not be mended. "
+        "Nothing is written without --write.",
+    )
+    mend.add_arguments(one)
+    one.set_defaults(run=mend.run)
 
     one = commands.add_parser(
         "lsp",

@@ -8,7 +8,8 @@ from lsprotocol import types
 
 from dgemma_lsp import methods
 from dgemma_lsp.documents import Change, Position
-from dgemma_lsp.infill.types import Candidate, Snapshot
+from dgemma_lsp.infill.types import Candidate, Edit, Snapshot
+from dgemma_lsp.mending import MendOutcome
 from dgemma_lsp.pipeline import Outcome
 from dgemma_lsp.rewriting import Rewritten
 from dgemma_lsp.syntax.lines import Encoding
@@ -82,26 +83,55 @@ def to_rewrite_result(
     found: Rewritten, snapshot: Snapshot | None, encoding: Encoding
 ) -> methods.RewriteResult:
     """Return what came of a rewrite as the result of ``dgemma/rewrite``."""
-    edit = None
-    if found.edit is not None and snapshot is not None:
-        start, end = (
-            _position(snapshot, at, encoding) for at in (found.edit.start, found.edit.end)
-        )
-        change = methods.TextEdit(
-            range=methods.Range(start=start, end=end), new_text=found.edit.text
-        )
-        document = methods.DocumentId(uri=snapshot.uri, version=found.edit.version)
-        edit = methods.VersionedEdit(
-            document_changes=(methods.DocumentEdit(text_document=document, edits=(change,)),)
-        )
     return methods.RewriteResult(
-        edit=edit,
+        edit=_versioned(found.edit, snapshot, encoding),
         reason=_reason(found),
         message=found.message,
         instruction=found.instruction,
         candidates=tuple(_candidate(each) for each in found.candidates),
         timings=_phases(found),
         model=found.model,
+    )
+
+
+def to_mend_result(
+    found: MendOutcome, snapshot: Snapshot | None, encoding: Encoding
+) -> methods.MendResult:
+    """Return what came of a mend as the result of ``dgemma/mend``."""
+    region = None
+    if found.region is not None and snapshot is not None:
+        region = _range(snapshot, found.region.start, found.region.end, encoding)
+    return methods.MendResult(
+        edit=_versioned(found.edit, snapshot, encoding),
+        region=region,
+        how=None if found.how is None else str(found.how),
+        rounds=found.rounds,
+        errors_before=found.errors_before,
+        errors_after=found.errors_after,
+        reason=_reason(found),
+        message=found.message,
+        candidates=tuple(_candidate(each) for each in found.candidates),
+        timings=_phases(found),
+        model=found.model,
+    )
+
+
+def _versioned(
+    edit: Edit | None, snapshot: Snapshot | None, encoding: Encoding
+) -> methods.VersionedEdit | None:
+    if edit is None or snapshot is None:
+        return None
+    range_ = _range(snapshot, edit.start, edit.end, encoding)
+    change = methods.TextEdit(range=range_, new_text=edit.text)
+    document = methods.DocumentId(uri=snapshot.uri, version=edit.version)
+    return methods.VersionedEdit(
+        document_changes=(methods.DocumentEdit(text_document=document, edits=(change,)),)
+    )
+
+
+def _range(snapshot: Snapshot, start: int, end: int, encoding: Encoding) -> methods.Range:
+    return methods.Range(
+        start=_position(snapshot, start, encoding), end=_position(snapshot, end, encoding)
     )
 
 
@@ -153,6 +183,7 @@ def _phases(outcome: Outcome) -> methods.Phases:
         capture_ms=times.capture_ms,
         wire_ms=times.wire_ms,
         validate_ms=times.validate_ms,
+        mend_ms=times.mend_ms,
         total_ms=times.total_ms,
         cached=False,
         runtime=times.runtime,
@@ -174,5 +205,18 @@ def _candidate(candidate: Candidate) -> methods.CandidateResult:
             errors_before=verdict.errors_before,
             errors_after=verdict.errors_after,
             trimmed=verdict.trimmed,
+            faults=tuple(
+                methods.FaultResult(
+                    reason=str(fault.reason),
+                    start=fault.start,
+                    end=fault.end,
+                    place=str(fault.place),
+                    missing=fault.missing,
+                    message=fault.message,
+                )
+                for fault in verdict.faults
+            ),
         ),
+        mended=None if candidate.mended is None else str(candidate.mended),
+        rounds=candidate.rounds,
     )

@@ -51,6 +51,7 @@ async def fill(
         max_steps=params.max_steps,
         seed=params.seed,
         draft_every_ms=None if token is None else params.preview_every_ms,
+        show_unsure=True,
         adapter=session.adapter_for(uri),
     )
     try:

@@ -40,6 +40,7 @@ def _folders(params: types.InitializeParams) -> list[str]:
 
 def open_folder(session: Session, uri: str) -> None:
     """Take in a workspace folder; one that lies nowhere on this machine is left out."""
+    session.schemas.open(uri)
     path = to_fs_path(uri)
     if path is not None:
         session.adapters.open(uri, Path(path))
@@ -49,6 +50,7 @@ def did_change_folders(session: Session, params: types.DidChangeWorkspaceFolders
     """Follow the workspace's folders."""
     for folder in params.event.removed:
         session.adapters.close(folder.uri)
+        session.schemas.close(folder.uri)
     for folder in params.event.added:
         open_folder(session, folder.uri)
 

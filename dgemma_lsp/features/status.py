@@ -24,6 +24,7 @@ async def status(session: Session) -> methods.StatusResult:
         declined=dict(tally.declined),
         rejected=dict(tally.rejected),
         silent=dict(tally.silent),
+        mended=dict(tally.mended),
         shown=tally.shown,
         accepted=tally.accepted,
         last_total_ms=tally.last_total_ms,

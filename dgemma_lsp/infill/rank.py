@@ -1,20 +1,55 @@
-"""The order in which candidates are offered; knows nothing of how they were made."""
+"""The order in which candidates are offered, and when none is; not how they were made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from dgemma_lsp.infill.types import Candidate
+from dgemma_lsp.infill.types import Candidate, Mended, RejectReason
+
+_AGREEMENT = 0.2
+"""What another candidate with the same first line is worth, in nats of the mean score."""
 
 
 def order(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Accepted candidates first, then by score; texts that differ in blanks alone appear once."""
-    ranked = sorted(candidates, key=lambda each: (not each.verdict.accepted, -each.score))
+    """Accepted candidates first, whole ones before heads, then by score and agreement.
+
+    Texts that differ in blanks alone appear once.
+    """
+    every = list(candidates)
+    said = Counter(_first_line(each) for each in every)
+
+    def key(each: Candidate) -> tuple[bool, bool, float]:
+        agreement = said[_first_line(each)] - 1
+        return (
+            not each.verdict.accepted,
+            each.mended is Mended.HEAD,
+            -each.score - _AGREEMENT * agreement,
+        )
+
     seen: set[str] = set()
     kept: list[Candidate] = []
-    for candidate in ranked:
+    for candidate in sorted(every, key=key):
         folded = "".join(candidate.text.split())
         if folded not in seen:
             seen.add(folded)
             kept.append(candidate)
     return tuple(kept)
+
+
+def unsure(candidates: Sequence[Candidate], least: float | None) -> tuple[Candidate, ...]:
+    """The candidates, of which those that scored below ``least`` are rejected."""
+    if least is None:
+        return tuple(candidates)
+    return tuple(
+        replace(each, verdict=replace(each.verdict, accepted=False, reason=RejectReason.UNSURE))
+        if each.verdict.accepted and each.score < least
+        else each
+        for each in candidates
+    )
+
+
+def _first_line(candidate: Candidate) -> str:
+    lines = candidate.text.strip().splitlines()
+    return "".join(lines[0].split()) if lines else ""

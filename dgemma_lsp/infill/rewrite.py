@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from dgemma_lsp.infill.capture import Limits, around, budget_for
+from dgemma_lsp.infill.judge import judge_edit, main_reason
 from dgemma_lsp.infill.segments import Canvas, Known, Rewriting, Span
 from dgemma_lsp.infill.trim import newline_of
 from dgemma_lsp.infill.types import (
@@ -23,9 +24,7 @@ from dgemma_lsp.infill.types import (
     Snapshot,
     Verdict,
 )
-from dgemma_lsp.infill.validate import errors_at
 from dgemma_lsp.languages.base import BlockRule, Language
-from dgemma_lsp.syntax.brackets import balance
 from dgemma_lsp.syntax.scope import indent_width
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -37,8 +36,6 @@ _MARK_CHARS = 20
 _LENGTH_SLACK = 1.5
 """Indented code packs more characters into a token than is typical, and some rewrites shorten.
 What is too long all the same is seen when the answer does not end."""
-_NEAR_CHARS = 2000
-"""How far around a rewrite brackets are matched where there is no grammar."""
 
 
 class Offer(Protocol):
@@ -201,10 +198,17 @@ def check(
     reason = _fault(snapshot, selection, original, text, ended=ended)
     if reason is not None:
         return text, Verdict(False, reason, parser, trimmed=rules)
-    count = _count_generic if grammar is None else _count_parsed
-    before, after = count(snapshot, selection, text)
-    reason = RejectReason.ADDS_SYNTAX_ERROR if after > before else None
-    return text, Verdict(reason is None, reason, parser, before, after, rules)
+    found = judge_edit(snapshot, selection.start, selection.end, text)
+    reason = main_reason(found.faults)
+    return text, Verdict(
+        reason is None,
+        reason,
+        parser,
+        found.errors_before,
+        found.errors_after,
+        rules,
+        found.faults,
+    )
 
 
 def _tidied(raw: str, document: str) -> tuple[str, tuple[str, ...]]:
@@ -259,34 +263,6 @@ def _line_below(snapshot: Snapshot, selection: Selection) -> str:
         if text:
             return text
     return ""
-
-
-def _count_parsed(snapshot: Snapshot, selection: Selection, text: str) -> tuple[int, int]:
-    """Errors around the selection as it is, and with the text in its place."""
-    length = selection.end - selection.start
-    excerpt = snapshot.parsed.excerpt(selection.start)
-    parsed, at = excerpt.parsed, excerpt.offset
-    if parsed.text[at : at + length] != snapshot.text[selection.start : selection.end]:
-        parsed, at = snapshot.parsed, selection.start  # the excerpt cut into the selection
-    language = snapshot.language
-    before = errors_at(parsed, at, at + length, language)
-    edited = parsed.edited(at, at + length, text)
-    return before, errors_at(edited, at, at + len(text), language)
-
-
-def _count_generic(snapshot: Snapshot, selection: Selection, text: str) -> tuple[int, int]:
-    """Faults in brackets and quotes nearby, for lack of a grammar."""
-    head = snapshot.text[max(0, selection.start - _NEAR_CHARS) : selection.start]
-    tail = snapshot.text[selection.end : selection.end + _NEAR_CHARS]
-    original = snapshot.text[selection.start : selection.end]
-    language = snapshot.language
-    return (_faults(head + original + tail, language), _faults(head + text + tail, language))
-
-
-def _faults(text: str, language: Language) -> int:
-    found = balance(text, language)
-    open_strings = 1 if found.open_string >= 0 else 0
-    return len(found.unclosed) + len(found.unopened) + found.mismatched + open_strings
 
 
 def _unified(text: str) -> str:

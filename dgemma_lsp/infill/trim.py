@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from dgemma_lsp.infill.trigger import max_lines
 from dgemma_lsp.infill.types import Hole, HoleKind, Snapshot
 from dgemma_lsp.languages.base import Language
 from dgemma_lsp.syntax.brackets import balance, code_depths
 from dgemma_lsp.syntax.scope import indent_width, leading_blanks, opens_block, previous_line
+from dgemma_lsp.syntax.tree import ParsedText
 
 _NEXT_LINES = 12
 """Lines below the hole that the end of a candidate is compared with."""
@@ -42,6 +44,7 @@ class Site:
         before: The line before the cursor.
         tail: The line after the cursor.
         above: The nearest line above that is not blank, or ``None``.
+        earlier: The lines above that are not blank, the nearest last.
         below: The next lines that are not blank.
         near: A stretch of the document that ends at the cursor.
         newline: The document's line break.
@@ -52,6 +55,7 @@ class Site:
     before: str
     tail: str
     above: str | None
+    earlier: tuple[str, ...]
     below: tuple[str, ...]
     near: str
     newline: str
@@ -72,18 +76,27 @@ def site_of(snapshot: Snapshot, hole: Hole) -> Site:
     line = parsed.lines.line(hole.offset)
     start, end = parsed.line_span(line)
     last = min(parsed.lines.count, line + 1 + 4 * _NEXT_LINES)
-    below = [text for at in range(line + 1, last) if (text := parsed.line_text(at)).strip()]
+    first = max(-1, line - 1 - 4 * _NEXT_LINES)
+    below = _telling_lines(parsed, range(line + 1, last))
+    earlier = _telling_lines(parsed, range(line - 1, first, -1))
     near = parsed.lines.start(parsed.lines.line(max(0, hole.offset - _NEAR_CHARS)))
     return Site(
         kind=hole.kind,
         before=parsed.text[max(start, hole.offset - _NEAR_CHARS) : hole.offset],
         tail=parsed.text[hole.offset : max(hole.offset, min(end, hole.offset + _NEAR_CHARS))],
-        above=previous_line(parsed, line),
-        below=tuple(below[:_NEXT_LINES]),
+        above=earlier[0] if earlier else previous_line(parsed, line),
+        earlier=earlier[::-1],
+        below=below,
         near=parsed.text[max(near, hole.offset - 2 * _NEAR_CHARS) : hole.offset],
         newline=newline_of(parsed.text),
         language=snapshot.language,
     )
+
+
+def _telling_lines(parsed: ParsedText, lines: range) -> tuple[str, ...]:
+    """The first few of ``lines`` that are not blank."""
+    texts = (parsed.line_text(line) for line in lines)
+    return tuple(islice((text for text in texts if text.strip()), _NEXT_LINES))
 
 
 def trim(raw: str, site: Site) -> Trimmed:
@@ -172,6 +185,28 @@ def overlap_cuts(text: str, site: Site) -> list[str]:
     return cuts
 
 
+def plain_cuts(text: str, site: Site) -> list[str]:
+    """Where a one-line ``text`` says all the rest of the line: at its end, or first of all.
+
+    Token borders and brackets are not looked at: a parser has to agree.
+    """
+    tail = site.tail.strip()
+    if not tail or site.newline in text or (len(tail) == 1 and is_word(tail)):
+        return []
+    whole = text.rstrip()
+    places = [len(whole) - len(tail)] if whole.endswith(tail) else []
+    if len(_TOKEN.findall(tail)) > 1 and _WORD.search(tail):
+        places.append(text.find(tail))
+    elif tail.endswith(";"):
+        # The statement ends there; not so inside the head of a loop or in a string.
+        depths = code_depths(text, site.language)
+        found = (hit.start() for hit in re.finditer(re.escape(tail), text))
+        places.append(next((at for at in found if depths[at] == 0), -1))
+    cuts = [text[:at] for at in places if at > 0]
+    blank = not site.tail[0].isspace()
+    return [cut if blank else cut.rstrip(" \t") for cut in cuts if cut.strip()]
+
+
 def _overlaps(rest: str, tail: str, tokens: list[str], quotes: tuple[str, ...]) -> bool:
     """Whether ``rest``, the end of a candidate, says what the document's ``tail`` says."""
     whole = rest.startswith(tail)
@@ -189,10 +224,11 @@ def _overlaps(rest: str, tail: str, tokens: list[str], quotes: tuple[str, ...]) 
 def _at_token(line: str, at: int) -> bool:
     if at == 0:
         return True
-    return not (_is_word(line[at]) and _is_word(line[at - 1]))
+    return not (is_word(line[at]) and is_word(line[at - 1]))
 
 
-def _is_word(char: str) -> bool:
+def is_word(char: str) -> bool:
+    """Whether a character is part of words."""
     return char.isalnum() or char == "_"
 
 
@@ -216,7 +252,8 @@ def _closers_present(text: str, site: Site) -> str:
     cut = surplus[0].offset
     rest = "".join(text[cut:].split())
     # Only what closes may follow: cutting through code would lose it.
-    return text[:cut] if not _WORD.search(rest) else text
+    opens = any(open_ in rest for open_, _ in site.language.brackets)
+    return text if opens or _WORD.search(rest) else text[:cut]
 
 
 def _end_marks(text: str, tail: str, site: Site) -> int:
@@ -289,7 +326,7 @@ def _goes_on_as(last: list[str], below: list[str]) -> bool:
 
 def _trailing_blanks(text: str, site: Site) -> str:
     """Blanks and empty lines at the end."""
-    if site.tail.strip() and not site.tail[0].isspace() and _is_word(site.tail[0]):
+    if site.tail.strip() and not site.tail[0].isspace() and is_word(site.tail[0]):
         return text  # the blank may be what keeps two words apart
     return text.rstrip()
 

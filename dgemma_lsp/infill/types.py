@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from dgemma_lsp.languages.base import Language
 from dgemma_lsp.syntax.tree import ParsedText
@@ -23,14 +24,26 @@ class HoleKind(StrEnum):
     """The cursor stands where a block is expected: several lines."""
 
 
+class SchemaCheck(Protocol):
+    """What a structured document must keep to beyond its grammar."""
+
+    def faults(self, snapshot: Snapshot, offset: int, text: str) -> tuple[Fault, ...]:
+        """Return what ``text`` at ``offset`` breaks, in order of place."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A document frozen at one version, with its syntax tree."""
+    """A document frozen at one version, with its syntax tree.
+
+    ``schema`` compares it with a schema; ``None`` where no schema can apply.
+    """
 
     uri: str
     version: int
     parsed: ParsedText
     language: Language
+    schema: SchemaCheck | None = None
 
     @property
     def text(self) -> str:
@@ -99,6 +112,7 @@ class DeclineReason(StrEnum):
     NOTHING_SELECTED = "nothing_selected"
     NOT_OFFERED = "not_offered"
     TOO_LONG = "too_long"
+    NOTHING_BROKEN = "nothing_broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +138,11 @@ class RejectReason(StrEnum):
     OPEN_STRING = "open_string"
     BAD_SEAM = "bad_seam"
     BREAKS_SCHEMA = "breaks_schema"
+    DUPLICATE_KEY = "duplicate_key"
+    BAD_MARKUP = "bad_markup"
     UNSURE = "unsure"
+    STILL_BROKEN = "still_broken"
+    DROPS_CODE = "drops_code"
 
 
 class FaultPlace(StrEnum):
@@ -182,9 +200,34 @@ class Verdict:
     faults: tuple[Fault, ...] = field(default=())
 
 
+class Mended(StrEnum):
+    """How a candidate became sound that was not."""
+
+    BY_HAND = "by_hand"
+    """A delimiter was put in or taken out."""
+    RENOISED = "renoised"
+    """A part of it was denoised again."""
+    HEAD = "head"
+    """Only its first lines are sound; the others are left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text for the hole that passed or failed the validator."""
+    """A text for the hole that passed or failed the validator.
+
+    Attributes:
+        text: What the rules left of the model's text.
+        raw: The model's text.
+        score: Mean log-probability of its tokens, in nats.
+        lowest: Smallest probability of any of its tokens.
+        steps: Denoise steps it took, those of repairs included.
+        stopped: Why the loop ended.
+        verdict: What the validator found.
+        tokens: Characters and probability of every token of ``raw``; empty when not told.
+        draft: What the runtime keeps its canvas under; 0 for nothing.
+        mended: How it became sound; ``None`` when it was so from the start, or is not.
+        rounds: Rounds of denoising again.
+    """
 
     text: str
     raw: str
@@ -193,3 +236,7 @@ class Candidate:
     steps: int
     stopped: str
     verdict: Verdict
+    tokens: tuple[tuple[int, float], ...] = field(default=())
+    draft: int = 0
+    mended: Mended | None = None
+    rounds: int = 0

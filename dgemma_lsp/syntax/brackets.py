@@ -28,14 +28,19 @@ class Balance:
     Attributes:
         unclosed: Opening brackets without a closing one, outermost first.
         unopened: Closing brackets without an opening one, in order.
-        mismatched: How many closing brackets met another kind of opening one.
+        mismatches: Closing brackets that met another kind of opening one, in order.
         open_string: Offset of a string or block comment that the text does not end, or -1.
     """
 
     unclosed: tuple[Bracket, ...]
     unopened: tuple[Bracket, ...]
-    mismatched: int
+    mismatches: tuple[Bracket, ...]
     open_string: int
+
+    @property
+    def mismatched(self) -> int:
+        """How many closing brackets met another kind of opening one."""
+        return len(self.mismatches)
 
 
 def balance(text: str, language: Language) -> Balance:
@@ -44,7 +49,7 @@ def balance(text: str, language: Language) -> Balance:
     closers = {close: open_ for open_, close in language.brackets}
     unclosed: list[Bracket] = []
     unopened: list[Bracket] = []
-    mismatched = 0
+    mismatches: list[Bracket] = []
     open_string = -1
     for found in _tokens(language).finditer(text):
         token = found.group()
@@ -56,8 +61,8 @@ def balance(text: str, language: Language) -> Balance:
             if not unclosed:
                 unopened.append(Bracket(found.start(), token))
             elif unclosed.pop().char != closers[token]:
-                mismatched += 1
-    return Balance(tuple(unclosed), tuple(unopened), mismatched, open_string)
+                mismatches.append(Bracket(found.start(), token))
+    return Balance(tuple(unclosed), tuple(unopened), tuple(mismatches), open_string)
 
 
 def code_depths(text: str, language: Language) -> list[int | None]:

@@ -1,12 +1,13 @@
-"""Where a tree has errors: ERROR and MISSING nodes, the innermost ones only.
+"""Where a tree has errors: ERROR and MISSING nodes, the innermost ones only, and which are new.
 
 Outer ERROR nodes wrap inner ones and say nothing of their own. Only subtrees that contain an
-error are looked into. This module judges nothing.
+error are looked into. What errors are worth is not known here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from tree_sitter import Node, Tree
 
@@ -17,12 +18,14 @@ from dgemma_lsp.syntax.tree import ParsedText
 class SyntaxFault:
     """One innermost ERROR or MISSING node, as a range of characters.
 
-    ``missing`` names what the grammar expected there, and is empty for an ERROR node.
+    ``missing`` names what the grammar expected there, and is empty for an ERROR node. ``hollow``
+    marks a body that holds nothing where the language wants something.
     """
 
     start: int
     end: int
     missing: str = ""
+    hollow: bool = False
 
 
 def count_errors(parsed: ParsedText) -> int:
@@ -46,24 +49,109 @@ def find_errors(parsed: ParsedText) -> tuple[SyntaxFault, ...]:
     )
 
 
-def count_hollow(parsed: ParsedText, node_type: str, start: int, end: int) -> int:
-    """Number of nodes of a type that hold nothing, on the lines of a range or next to them.
+def find_hollow(
+    parsed: ParsedText, node_type: str, start: int, end: int
+) -> tuple[SyntaxFault, ...]:
+    """The nodes of a type that hold nothing, on the lines of a range or next to them.
 
     Some grammars take an empty body where the language takes none, and report no error.
     """
     tree = parsed.tree
     if tree is None:
-        return 0
+        return ()
     low = parsed.byte_at(_past_blanks(parsed.text, start, -1))
     high = parsed.byte_at(_past_blanks(parsed.text, end, 1))
-    count = 0
+    found: list[SyntaxFault] = []
     stack: list[Node] = [tree.root_node]
     while stack:
         node = stack.pop()
         if node.type == node_type and node.start_byte == node.end_byte:
-            count += 1
+            at = parsed.offset_of_byte(node.start_byte)
+            found.append(SyntaxFault(at, at, hollow=True))
         stack.extend(c for c in node.children if c.end_byte >= low and c.start_byte <= high)
-    return count
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """A text of ``length`` characters took the place of ``start`` to ``end``.
+
+    Faults that reach into ``low`` to ``high``, the lines around, are about what is missing there.
+    """
+
+    start: int
+    end: int
+    length: int
+    low: int
+    high: int
+
+
+def added_faults(
+    before: Sequence[SyntaxFault], after: Sequence[SyntaxFault], splice: Splice
+) -> tuple[SyntaxFault, ...]:
+    """The faults of a text after a splice that it did not have before, in its own offsets.
+
+    A fault is an old one when it lies where an old one came to lie. Next to the splice recovery
+    may settle elsewhere, so while there are no more faults than before, one that overlaps an old
+    one, or lies away from the splice altogether, is taken for an old one too. At least
+    ``len(after) - len(before)`` are returned.
+    """
+    old = [_moved(fault, splice) for fault in before]
+    rest: list[SyntaxFault] = []
+    for fault in after:
+        if fault in old:
+            old.remove(fault)
+        else:
+            rest.append(fault)
+    low, high = splice.start, splice.start + splice.length
+    if len(after) > len(before):
+        # More than before: only those are old that kept one of their ends.
+        return tuple(f for f in rest if not _taken(f, old, _shares_an_end))
+    top = splice.high + splice.length - (splice.end - splice.start)
+    old = [
+        replace(f, start=min(f.start, low), end=max(f.end, high))
+        if f.start <= top and f.end >= splice.low
+        else f
+        for f in old
+    ]
+    rest = [f for f in rest if not _taken(f, old, _overlap)]
+    return tuple(f for f in rest if f.start <= high and f.end >= low)
+
+
+def _moved(fault: SyntaxFault, splice: Splice) -> SyntaxFault:
+    """Where a fault lies after a splice; one that touches the splice covers the new text."""
+    grown = splice.length - (splice.end - splice.start)
+    new_end = splice.start + splice.length
+    start, end = fault.start, fault.end
+    if start > splice.end:
+        start += grown
+    elif start > splice.start:
+        start = splice.start
+    if end >= splice.end:
+        end += grown
+    elif end > splice.start:
+        end = new_end
+    return replace(fault, start=start, end=max(start, end))
+
+
+def _taken(
+    fault: SyntaxFault, old: list[SyntaxFault], same: Callable[[SyntaxFault, SyntaxFault], bool]
+) -> bool:
+    """Whether an old fault is the same one, which then stands for no other."""
+    for at, other in enumerate(old):
+        if same(fault, other):
+            del old[at]
+            return True
+    return False
+
+
+def _shares_an_end(one: SyntaxFault, other: SyntaxFault) -> bool:
+    alike = (one.missing, one.hollow) == (other.missing, other.hollow)
+    return alike and (one.start == other.start or one.end == other.end)
+
+
+def _overlap(one: SyntaxFault, other: SyntaxFault) -> bool:
+    return one.start <= other.end and other.start <= one.end
 
 
 def _past_blanks(text: str, offset: int, step: int) -> int:

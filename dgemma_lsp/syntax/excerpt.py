@@ -11,33 +11,60 @@ away from the edits stay exact. This module knows byte offsets only.
 
 from __future__ import annotations
 
+import re
+
 from tree_sitter import Node, Tree
 
 _MAX_DEPTH = 200
+
+_FLUSH = re.compile(r"\n(?=[^\s})\]])")
+"""The line break before a line that is not indented and closes nothing."""
 
 _LEAST_CUT = 512
 """Bytes not worth a cut; keeps a short head such as a package clause."""
 
 
-def cuts(tree: Tree, byte: int, limit: int) -> list[tuple[int, int]]:
-    """Byte ranges to leave out so that about ``limit`` bytes around ``byte`` remain, in order."""
+def cuts(tree: Tree, start: int, end: int, limit: int) -> list[tuple[int, int]]:
+    """Byte ranges to leave out so that about ``limit`` bytes around a range remain, in order.
+
+    None of them touches ``start`` to ``end``.
+    """
     left: list[tuple[int, int]] = []
     right: list[tuple[int, int]] = []
     node = tree.root_node
     for _ in range(_MAX_DEPTH):
         if node.end_byte - node.start_byte <= limit:
             break
-        inner = _containing(node, byte)
-        if inner is None:
+        first = _containing(node, start)
+        last = first if end == start else _containing(node, end)
+        if first is None or last is None:
             break
-        cut = _before(node, byte - limit // 2, min(inner.start_byte, byte), limit)
+        cut = _before(node, start - limit // 2, min(first.start_byte, start), limit)
         if cut is not None:
             left.append(cut)
-        cut = _after(node, byte + limit // 2, max(inner.end_byte, byte), limit)
+        cut = _after(node, end + limit // 2, max(last.end_byte, end), limit)
         if cut is not None:
             right.append(cut)
-        node = inner
+        if first.id != last.id:
+            break
+        node = first
     return left + right[::-1]
+
+
+def window(text: str, start: int, end: int, limit: int) -> tuple[int, int]:
+    """About ``limit`` characters around a range, for want of a tree.
+
+    From a line that starts in column 0 to before another one, where there are such lines nearby.
+    """
+    low = max(0, start - limit // 2)
+    high = min(len(text), end + limit // 2)
+    if low > 0:
+        found = _FLUSH.search(text, low, start)
+        low = found.start() + 1 if found is not None else low
+    if high < len(text):
+        every = list(_FLUSH.finditer(text, end, high))
+        high = every[-1].start() + 1 if every else high
+    return low, high
 
 
 # Every search walks with a cursor of its own: ``TreeCursor.copy`` of tree-sitter 0.25 and 0.26

@@ -14,7 +14,7 @@ from tree_sitter import Node
 
 from dgemma_lsp.languages.base import BlockRule, Language
 from dgemma_lsp.syntax.brackets import balance
-from dgemma_lsp.syntax.tree import ParsedText
+from dgemma_lsp.syntax.tree import ParsedText, path_to
 
 _NEAR_LINES = 200
 """How far the search for a neighbouring line goes."""
@@ -113,17 +113,15 @@ def _place(parsed: ParsedText, offset: int, language: Language) -> str:
     if tree is None:
         return "unknown"
     byte = excerpt.parsed.byte_at(excerpt.offset)
-    node = tree.root_node.descendant_for_byte_range(byte, byte)
-    while node is not None:
+    for node in reversed(path_to(tree, byte)):
         if node.type in language.opaque_nodes and _inside(node, byte):
             return "opaque"
         if node.type in language.bracket_nodes and _inside(node, byte):
             return "bracket"
-        if node.type in language.block_nodes and node.parent is not None:
+        if node.type in language.block_nodes and node.id != tree.root_node.id:
             # An indented block covers only its statements, so its border says nothing.
             inside = _inside(node, byte) and language.block is not BlockRule.INDENT
             return "block" if inside else "unknown"
-        node = node.parent
     return "unknown"
 
 

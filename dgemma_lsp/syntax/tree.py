@@ -3,23 +3,49 @@
 ``ParsedText`` never changes what it shows; lines and tree are worked out when they are first
 asked for. An edit gives a new value that remembers the edited tree of the old one, so several
 edits cost one parse. Offsets count characters; tree-sitter's bytes do not leave ``syntax``.
-This module knows no documents, versions or languages beyond the grammar it is given.
+This module knows no documents, versions or languages beyond the grammar it is given, and starts
+no threads: whoever wants a long text parsed elsewhere takes the work with ``parse_later``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tree_sitter
 
-from dgemma_lsp.syntax.excerpt import cuts
+from dgemma_lsp.syntax.excerpt import cuts, window
 from dgemma_lsp.syntax.grammar import Grammar
 from dgemma_lsp.syntax.lines import Encoding, LineIndex, advance, units
 
-EXCERPT_BYTES = 8_000
-"""About 200 lines; a parse from nothing takes 1 to 3 ms."""
+EXCERPT_BYTES = 3_000
+"""About 80 lines; a parse from nothing takes less than half a millisecond."""
+
+_SHORT_CHARS = 3 * EXCERPT_BYTES
+"""A text of this size is parsed from nothing: built on an older tree, a parse of broken code may
+settle on other errors, or on none, and what is said of a text must not depend on its history."""
+
+_MARGIN = EXCERPT_BYTES // 8
+"""Characters of an excerpt that must remain on both sides for it to be used again."""
+
+LONG_CHARS = 40_000
+"""About 1 000 lines; a longer text is not parsed where somebody waits. Some 8 ms."""
 
 _MAX_STALE_EDITS = 1_000
+
+_READ_BYTES = 4_096
+_ASK_EVERY = 32
+"""tree-sitter reports progress about every 15 microseconds; it holds the interpreter meanwhile."""
+
+
+class _Slot:
+    """Where the tree of one text goes; ``begun`` when it is being parsed elsewhere."""
+
+    __slots__ = ("begun", "tree")
+
+    def __init__(self, tree: tree_sitter.Tree | None = None) -> None:
+        self.tree = tree
+        self.begun = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +61,18 @@ class _Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Base:
+    """The tree of an older text, the edits it has not seen, and how many since it was parsed."""
+
+    slot: _Slot
+    edits: tuple[_Edit, ...]
+    age: int
+
+    def after(self, edit: _Edit) -> _Base:
+        return _Base(self.slot, (*self.edits, edit), self.age + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Excerpt:
     """Part of a text around an offset, and where that offset is in it."""
 
@@ -42,30 +80,34 @@ class Excerpt:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """An excerpt that holds all of the text from ``low`` to ``high``.
+
+    ``shift`` is how much further to the left a character of it stands in the excerpt. ``blind``
+    says that it was cut for want of a tree.
+    """
+
+    low: int
+    high: int
+    shift: int
+    parsed: ParsedText
+    blind: bool = False
+
+
 class ParsedText:
     """An immutable text; ``grammar`` is ``None`` for a text without a tree."""
 
-    __slots__ = (
-        "_base",
-        "_excerpt",
-        "_lines",
-        "_pending",
-        "_stale",
-        "_tree",
-        "grammar",
-        "text",
-    )
+    __slots__ = ("_bases", "_lines", "_own", "_window", "grammar", "text")
 
     def __init__(self, text: str, grammar: Grammar | None = None) -> None:
         self.text = text
         self.grammar = grammar
         self._lines: LineIndex | None = None
-        self._tree: tree_sitter.Tree | None = None
-        # A tree of an older text, the edits it has not seen yet, and how many since its parse.
-        self._base: tree_sitter.Tree | None = None
-        self._pending: tuple[_Edit, ...] = ()
-        self._stale = 0
-        self._excerpt: tuple[int, Excerpt] | None = None
+        self._own = _Slot()
+        # The newest first; only the last one surely has its tree.
+        self._bases: tuple[_Base, ...] = ()
+        self._window: _Window | None = None
 
     # -- lines --------------------------------------------------------------------------------
 
@@ -134,14 +176,14 @@ class ParsedText:
         if self._lines is not None:
             grown = len(new_text) - (end - start)
             after._lines = self._lines.spliced(start, end, after.text, grown)
-        base = self._tree or self._base
-        if base is not None:
-            if len(self._pending) >= _MAX_STALE_EDITS:
-                base = self.rough_tree
-            after._base = base
-            pending = () if base is self._tree else self._pending
-            after._pending = (*pending, self._edit(start, end, new_text))
-            after._stale = 1 if base is self._tree else self._stale + 1
+        if self._own.tree is not None or self._own.begun or self._bases:
+            edit = self._edit(start, end, new_text)
+            own = _Base(self._own, (), 0)
+            bases = () if self._own.tree is not None else self._bases
+            if self._own.tree is not None or self._own.begun:
+                bases = (own, *bases)
+            after._bases = tuple(base.after(edit) for base in _useful(bases))
+        after._window = self._edited_window(start, end, new_text)
         return after
 
     def _edit(self, start: int, end: int, new_text: str) -> _Edit:
@@ -158,33 +200,97 @@ class ParsedText:
     @property
     def tree(self) -> tree_sitter.Tree | None:
         """The syntax tree of exactly this text, or ``None`` without a grammar."""
-        if self._tree is None and self.grammar is not None:
+        if self._own.tree is None and self.grammar is not None:
             parser = tree_sitter.Parser(self.grammar.language)
-            old = self._with_edits()
+            old = self._old_tree()
             data = _encoded(self.text)
-            self._tree = parser.parse(data) if old is None else parser.parse(data, old)
-            self._base = None
-            self._pending = ()
-            self._stale = 0
-        return self._tree
+            self._own.tree = parser.parse(data) if old is None else parser.parse(data, old)
+            self._bases = ()
+        return self._own.tree
+
+    def parse_while(self, go_on: Callable[[], bool]) -> bool:
+        """Parse this text unless ``go_on`` says no meanwhile; whether ``tree`` is there now.
+
+        Broken texts can take a hundred times as long as sound ones.
+        """
+        if self._own.tree is None and self.grammar is not None:
+            tree = _parsed(self.grammar, _encoded(self.text), self._old_tree(), go_on)
+            if tree is None:
+                return False
+            self._own.tree = tree
+            self._bases = ()
+        return True
 
     @property
     def rough_tree(self) -> tree_sitter.Tree | None:
         """A tree whose nodes lie where this text has them but may miss what edits changed.
 
-        Far cheaper than ``tree`` on a long text; a true parse happens every few hundred edits.
+        Far cheaper than ``tree`` on a long text; a short one is parsed anew every few hundred
+        edits. ``None`` while a long text is parsed elsewhere for the first time.
         """
-        if self._tree is not None or self._base is None or self._stale > _MAX_STALE_EDITS:
+        if self._own.tree is not None:
+            return self._own.tree
+        ready = _ready(self._bases)
+        if ready is None:
+            return None if self._own.begun or self._bases else self.tree
+        if ready.age > _MAX_STALE_EDITS and len(self.text) <= LONG_CHARS:
             return self.tree
-        self._base = self._with_edits()
-        self._pending = ()
-        return self._base
+        if ready.edits:
+            slot = _Slot(self._edited_tree())
+            awaited = self._bases[: self._bases.index(ready)]
+            self._bases = (*awaited, _Base(slot, (), ready.age))
+            return slot.tree
+        return ready.slot.tree
 
-    def _with_edits(self) -> tree_sitter.Tree | None:
-        if self._base is None or not self._pending:
-            return self._base
-        tree = self._base.copy()
-        for edit in self._pending:
+    @property
+    def wants_parse(self) -> bool:
+        """Whether a long text should be parsed elsewhere: it has no tree yet, or a stale one."""
+        if self.grammar is None or len(self.text) <= LONG_CHARS:
+            return False
+        if self._own.tree is not None or self._own.begun:
+            return False
+        ready = _ready(self._bases)
+        if ready is None:
+            return not self._bases
+        return ready.age > _MAX_STALE_EDITS and self._bases[0] is ready
+
+    def parse_later(self, pause: Callable[[], None]) -> Callable[[], None]:
+        """Take the work of parsing this text, to be called once and on any thread.
+
+        Until it is done this text and those edited from it make do with an older tree or none.
+        tree-sitter keeps the interpreter to itself while it works; ``pause`` is called about every
+        half millisecond and may let other threads have it.
+        """
+        slot = self._own
+        grammar = self.grammar
+        if grammar is None or slot.tree is not None:
+            return lambda: None
+        slot.begun = True
+        data = _encoded(self.text)
+        old = self._edited_tree()
+
+        def go_on() -> bool:
+            pause()
+            return True
+
+        def work() -> None:
+            try:
+                slot.tree = _parsed(grammar, data, old, go_on)
+            finally:
+                slot.begun = False
+
+        return work
+
+    def _old_tree(self) -> tree_sitter.Tree | None:
+        """What a parse of this text may build on."""
+        return None if len(self.text) <= _SHORT_CHARS else self._edited_tree()
+
+    def _edited_tree(self) -> tree_sitter.Tree | None:
+        ready = _ready(self._bases)
+        if ready is None or ready.slot.tree is None or not ready.edits:
+            return None if ready is None else ready.slot.tree
+        tree = ready.slot.tree.copy()
+        for edit in ready.edits:
             tree.edit(
                 edit.start,
                 edit.old_end,
@@ -195,32 +301,122 @@ class ParsedText:
             )
         return tree
 
-    def excerpt(self, offset: int) -> Excerpt:
-        """The neighbourhood of ``offset``; the whole text where that is short."""
-        if len(self.text) <= 2 * EXCERPT_BYTES or self.grammar is None:
-            return Excerpt(self, offset)
-        if self._excerpt is None or self._excerpt[0] != offset:
-            self._excerpt = (offset, self._cut_excerpt(offset))
-        return self._excerpt[1]
+    # -- excerpts -----------------------------------------------------------------------------
 
-    def _cut_excerpt(self, offset: int) -> Excerpt:
+    def excerpt(self, start: int, end: int | None = None) -> Excerpt:
+        """The neighbourhood of a range; the whole text where that is short.
+
+        It holds the range as one piece, and its offset is that of ``start``.
+        """
+        end = start if end is None else end
+        if len(self.text) <= 2 * EXCERPT_BYTES or self.grammar is None:
+            return Excerpt(self, start)
+        found = self._window
+        if (
+            found is None
+            or not self._covers(found, start, end, _MARGIN)
+            or (found.blind and self.rough_tree is not None)
+        ):
+            self._window = found = self._cut_window(start, end)
+        return Excerpt(found.parsed, start - found.shift)
+
+    def _covers(self, window: _Window, start: int, end: int, margin: int) -> bool:
+        """Whether a window reaches beyond a range, or to the end of the text, on both sides."""
+        left = window.low == 0 or start - window.low >= margin
+        right = window.high == len(self.text) or window.high - end >= margin
+        return left and right
+
+    def _edited_window(self, start: int, end: int, new_text: str) -> _Window | None:
+        found = self._window
+        if found is None or not self._covers(found, start, end, _MARGIN):
+            return None
+        grown = len(new_text) - (end - start)
+        if len(found.parsed.text) + grown > _SHORT_CHARS:
+            return None
+        parsed = found.parsed.edited(start - found.shift, end - found.shift, new_text)
+        return _Window(found.low, found.high + grown, found.shift, parsed, found.blind)
+
+    def _cut_window(self, start: int, end: int) -> _Window:
         tree = self.rough_tree
-        byte = self.byte_at(offset)
-        ranges = [] if tree is None else cuts(tree, byte, EXCERPT_BYTES)
-        data = _encoded(self.text)
-        kept: list[bytes] = []
-        at = 0
-        moved = byte
-        for low, high in ranges:
-            kept.append(data[at:low])
-            at = high
-            if high <= byte:
-                moved -= high - low
-        kept.append(data[at:])
-        text = b"".join(kept)
-        before = _decoded(text[:moved])
-        parsed = ParsedText(before + _decoded(text[moved:]), self.grammar)
-        return Excerpt(parsed, len(before))
+        if tree is not None:
+            low_byte = self.byte_at(start)
+            high_byte = low_byte + len(_encoded(self.text[start:end]))
+            ranges = cuts(tree, low_byte, high_byte, EXCERPT_BYTES)
+            left = [pair for pair in ranges if pair[1] <= low_byte]
+            right = [pair for pair in ranges if pair[1] > low_byte]
+            data = _encoded(self.text)
+            head = _decoded(_without(data, left, 0, low_byte))
+            tail = _decoded(_without(data, right, high_byte, len(data)))
+            if len(head) + len(tail) <= _SHORT_CHARS:
+                low = start - len(_decoded(data[left[-1][1] : low_byte])) if left else 0
+                high = len(self.text)
+                if right:
+                    high = end + len(_decoded(data[high_byte : right[0][0]]))
+                parsed = ParsedText(head + self.text[start:end] + tail, self.grammar)
+                return _Window(low, high, start - len(head), parsed)
+        low, high = window(self.text, start, end, EXCERPT_BYTES)
+        parsed = ParsedText(self.text[low:high], self.grammar)
+        return _Window(low, high, low, parsed, blind=tree is None)
+
+
+def path_to(tree: tree_sitter.Tree, byte: int) -> list[tree_sitter.Node]:
+    """The nodes around a place from the root on; of two neighbours that meet there the second.
+
+    Asking a node for its parent costs a walk from the root, which deep nesting makes dear.
+    """
+    path: list[tree_sitter.Node] = []
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        if node is not None:
+            path.append(node)
+        if cursor.goto_first_child_for_byte(byte) is None:
+            return path
+        node = cursor.node
+        if node is None or not node.start_byte <= byte <= node.end_byte:
+            return path
+
+
+def _useful(bases: tuple[_Base, ...]) -> tuple[_Base, ...]:
+    """Those up to the first that has its tree."""
+    ready = _ready(bases)
+    return bases if ready is None else bases[: bases.index(ready) + 1]
+
+
+def _ready(bases: tuple[_Base, ...]) -> _Base | None:
+    return next((base for base in bases if base.slot.tree is not None), None)
+
+
+def _without(data: bytes, ranges: list[tuple[int, int]], start: int, end: int) -> bytes:
+    """Bytes ``start`` to ``end`` without ``ranges``, which lie between them in order."""
+    kept: list[bytes] = []
+    for low, high in ranges:
+        kept.append(data[start:low])
+        start = high
+    return b"".join([*kept, data[start:end]])
+
+
+def _parsed(
+    grammar: Grammar, data: bytes, old: tree_sitter.Tree | None, go_on: Callable[[], bool]
+) -> tree_sitter.Tree | None:
+    """The tree of a text, or ``None`` when ``go_on``, asked now and then, wants no more of it."""
+    calls = 0
+
+    def read(byte: int, _: object) -> bytes:
+        return data[byte : byte + _READ_BYTES]
+
+    def progress(_: int, _error: bool) -> bool:
+        nonlocal calls
+        calls += 1
+        return calls % _ASK_EVERY == 0 and not go_on()
+
+    parser = tree_sitter.Parser(grammar.language)
+    try:
+        if old is None:
+            return parser.parse(read, progress_callback=progress)
+        return parser.parse(read, old, progress_callback=progress)
+    except ValueError:  # tree-sitter's word for a parse that was ended
+        return None
 
 
 def _moved(byte: int, point: tuple[int, int], text: str) -> tuple[int, tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest_asyncio
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from support.editors import Editor
-from support.runtimes import COMMAND, Scripted
+from support.lsp import Start, settings, starting
+from support.runtimes import Scripted
 
 from dgemma_lsp.cli import rewrite as command
 from dgemma_lsp.cli.main import main
@@ -45,16 +46,6 @@ RULES = [
     {"when": "def add", "adapter": "mine", "text": "mine"},
     {"when": "def add", "text": "own"},
 ]
-Start = Callable[..., Awaitable[Editor]]
-
-
-def settings(**more: Any) -> dict[str, Any]:
-    return {
-        "runtimeCommand": list(COMMAND),
-        "runtime": {"model": "scripted"},
-        "debounceMs": 0,
-        **more,
-    }
 
 
 @pytest.fixture
@@ -69,17 +60,8 @@ def scripted(
 
 @pytest_asyncio.fixture
 async def start(scripted: Scripted, run_dir: Path) -> AsyncIterator[Start]:
-    editors: list[Editor] = []
-
-    async def one(config: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Editor:
-        config = settings() if config is None else config
-        editor = await Editor.start(config, *args, log=run_dir / "lsp.log", **kwargs)
-        editors.append(editor)
-        return editor
-
-    yield one
-    for editor in editors:
-        await editor.stop()
+    async for one in starting(run_dir):
+        yield one
 
 
 async def rewrite(

@@ -6,16 +6,16 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from support.editors import Editor, units
-from support.runtimes import COMMAND, Scripted
+from support.editors import units
+from support.lsp import Start, settings, starting
+from support.runtimes import Scripted
 
 RULES = [
     {"when": "# slow", "text": "late", "steps": 100, "step_ms": 20},
@@ -28,32 +28,13 @@ RULES = [
 ]
 SOURCE = "def add(a, b):\n    return \n\nprint(add(1, 2))\n"
 AT = SOURCE.index("return ") + len("return ")
-Start = Callable[..., Awaitable[Editor]]
-
-
-def settings(**more: Any) -> dict[str, Any]:
-    return {
-        "runtimeCommand": list(COMMAND),
-        "runtime": {"model": "scripted"},
-        "debounceMs": 0,
-        **more,
-    }
 
 
 @pytest_asyncio.fixture
 async def start(run_dir: Path) -> AsyncIterator[Start]:
-    editors: list[Editor] = []
     scripted = Scripted(run_dir, rules=RULES, load_ms=50)
-
-    async def one(config: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Editor:
-        config = settings() if config is None else config
-        editor = await Editor.start(config, *args, log=run_dir / "lsp.log", **kwargs)
-        editors.append(editor)
-        return editor
-
-    yield one
-    for editor in editors:
-        await editor.stop()
+    async for one in starting(run_dir):
+        yield one
     scripted.kill()
 
 
