@@ -279,7 +279,7 @@ def put(name: str) -> None:
 
 
 async def fill(editor: Editor, uri: str) -> Any:
-    at = editor.texts[uri].index("c = ") + 4
+    at = editor.texts[uri].index("\n\n\n") + 2
     line, character = (p := editor.position(uri, at)).line, p.character
     params = {
         "textDocument": {"uri": uri},

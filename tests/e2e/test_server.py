@@ -20,7 +20,7 @@ from support.runtimes import Scripted
 RULES = [
     {"when": "# slow", "text": "late", "steps": 100, "step_ms": 20},
     {"when": "# tardy", "text": "late", "steps": 10, "step_ms": 40},
-    {"when": "# broken", "text": "(", "others": ["x +"]},
+    {"when": "# broken", "text": "= = =", "others": ["for for"]},
     {"when": "# crash", "crash": True},
     {"when": "# fault", "raise": True},
     {"when": "def add", "text": "a + b", "others": ["b + a"]},

@@ -107,7 +107,7 @@ PIECES = ["a", "*", "**", "_", "`", "```", "~~~", "[", "](", ")", "|", "-", "1."
 TEXTS = st.lists(st.sampled_from([*PIECES, " ", "  ", "\n", "\r\n", "\t", "名😀"]), max_size=20)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(TEXTS.map("".join), TEXTS.map("".join), TEXTS.map("".join))
 def test_any_text_is_looked_at(before: str, text: str, after: str) -> None:
     snapshot, offset = at_cursor(f"{before}█{after}", "markdown")

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgemma_lsp.infill import formats
 from dgemma_lsp.infill.trigger import find_hole
@@ -245,3 +247,39 @@ def test_a_comparison_ends_when_its_time_is_up(tmp_path: Path) -> None:
     assert len(DocumentSchema(validator).faults(snapshot, offset, "1")) == 1
     late = DocumentSchema(validator, budget_s=-1.0)
     assert late.faults(snapshot, offset, "1") == ()
+
+
+PIECES = [
+    '"a"',
+    '"license"',
+    ":",
+    ",",
+    "{",
+    "}",
+    "[",
+    "]",
+    "- ",
+    "a",
+    "=",
+    "&a",
+    "*a",
+    "<<",
+    "'",
+    "|",
+]
+TEXTS = st.lists(st.sampled_from([*PIECES, "1", ".", "#", " ", "  ", "\n", "\r\n", "\t", "名😀"]))
+STORES = {language: placed("█", language)[0].schema for language in SCHEMAS}
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.sampled_from(sorted(SCHEMAS)),
+    TEXTS.map("".join),
+    TEXTS.map("".join),
+    TEXTS.map("".join),
+)
+def test_any_text_is_compared(language: str, before: str, text: str, after: str) -> None:
+    snapshot, offset = at_cursor(f"{before}█{after}", language)
+    snapshot = replace(snapshot, uri=f"file:///w/a.{language}", schema=STORES[language])
+    for fault in formats.faults(snapshot, offset, text):
+        assert 0 <= fault.start < fault.end <= len(text)
