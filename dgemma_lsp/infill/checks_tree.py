@@ -12,8 +12,9 @@ from tree_sitter import Node, Tree
 
 from dgemma_lsp.infill.types import Fault, FaultPlace, RejectReason
 from dgemma_lsp.languages.base import BlockRule, Language
+from dgemma_lsp.syntax.parse import path_to
 from dgemma_lsp.syntax.scope import indent_width
-from dgemma_lsp.syntax.tree import ParsedText, path_to
+from dgemma_lsp.syntax.tree import ParsedText
 
 
 @dataclass(frozen=True, slots=True)

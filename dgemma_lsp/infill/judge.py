@@ -15,7 +15,7 @@ from dgemma_lsp.infill import checks, checks_tree, formats
 from dgemma_lsp.infill.checks_tree import Placed
 from dgemma_lsp.infill.trim import Site, site_of
 from dgemma_lsp.infill.types import Fault, FaultPlace, Hole, HoleKind, RejectReason, Snapshot
-from dgemma_lsp.languages.base import Language
+from dgemma_lsp.languages.base import BlockRule, Language
 from dgemma_lsp.syntax.brackets import balance
 from dgemma_lsp.syntax.errors import (
     Splice,
@@ -24,7 +24,8 @@ from dgemma_lsp.syntax.errors import (
     find_errors,
     find_hollow,
 )
-from dgemma_lsp.syntax.tree import ParsedText
+from dgemma_lsp.syntax.scope import opens_block
+from dgemma_lsp.syntax.tree import Excerpt, ParsedText
 
 LONGEST_TEXT = 20_000
 """Characters of a text that can be judged; a canvas holds a small part of that."""
@@ -158,7 +159,37 @@ def _syntax(
     if snapshot.parsed.grammar is None:
         return _generic(snapshot, start, end, text, kind)
     excerpt = snapshot.parsed.excerpt(start, end)
-    at, stop = excerpt.offset, excerpt.offset + end - start
+    found = _compared(excerpt, end - start, text, language, go_on, new)
+    if found is None or not found.faults or not _unbalanced(text, language):
+        return found
+    # The tree that the excerpt was cut by lacks what the text opens or closes.
+    wide = snapshot.parsed.wide_excerpt(start, end)
+    if len(wide.parsed.text) <= len(excerpt.parsed.text):
+        return found
+    return _compared(wide, end - start, text, language, go_on, new)
+
+
+def _unbalanced(text: str, language: Language) -> bool:
+    """Whether a text opens or closes more than it closes or opens, though nothing crosswise."""
+    found = balance(text, language)
+    if found.mismatches:
+        return False
+    if language.block is BlockRule.WORDS and opens_block(text, language):
+        return True
+    closes = language.block is BlockRule.WORDS and language.block_closer in text.split()
+    return bool(found.unclosed or found.unopened) or closes
+
+
+def _compared(
+    excerpt: Excerpt,
+    replaced: int,
+    text: str,
+    language: Language,
+    go_on: Callable[[], bool],
+    new: bool,
+) -> _Found | None:
+    """Compare an excerpt with and without the text in the place of ``replaced`` characters."""
+    at, stop = excerpt.offset, excerpt.offset + replaced
     if not excerpt.parsed.parse_while(go_on):
         return None
     edited = excerpt.parsed.edited(at, stop, text)

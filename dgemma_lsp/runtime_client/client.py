@@ -34,8 +34,11 @@ from dgemma_wire.messages import (
     Hello,
     Message,
     PeerMessage,
+    Piece,
     RefusalCode,
     Refused,
+    Renoise,
+    Request,
     Rewrite,
     Segment,
     Status,
@@ -69,6 +72,22 @@ class Ask:
     draft_every_ms: int | None = None
     rewrite: Rewrite | None = None
     adapter: str = ""
+    doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A ``Renoise`` without its id, which the client gives it."""
+
+    document: str
+    draft: int
+    spans: tuple[tuple[Piece, ...], ...]
+    candidates: int = 1
+    max_steps: int | None = None
+    deadline_ms: int | None = None
+    seed: int = 0
+    draft_every_ms: int | None = None
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +165,55 @@ class RuntimeClient:
             DenoiseFailed: It answered that it cannot.
         """
         link = await self._ready()
-        request = Denoise(
-            id=next(self._ids),
-            document=ask.document,
-            prefix=ask.prefix,
-            segments=ask.segments,
-            candidates=ask.candidates,
-            max_steps=ask.max_steps,
-            deadline_ms=ask.deadline_ms,
-            seed=ask.seed,
-            draft_every_ms=ask.draft_every_ms,
-            rewrite=ask.rewrite,
-            adapter=ask.adapter,
+        return await self._ask(
+            link,
+            Denoise(
+                id=next(self._ids),
+                document=ask.document,
+                prefix=ask.prefix,
+                segments=ask.segments,
+                candidates=ask.candidates,
+                max_steps=ask.max_steps,
+                deadline_ms=ask.deadline_ms,
+                seed=ask.seed,
+                draft_every_ms=ask.draft_every_ms,
+                rewrite=ask.rewrite,
+                adapter=ask.adapter,
+                doubt=ask.doubt,
+            ),
+            on_draft,
         )
+
+    async def renoise(self, again: Again, on_draft: OnDraft | None = None) -> Done:
+        """Denoise parts of an earlier answer again; a cancelled task cancels the request.
+
+        The runtime keeps drafts for a short while, and for the connection they were made for:
+        ``draft_gone`` is an answer to expect.
+
+        Raises:
+            RuntimeUnavailable: There is no runtime, or it went away before it answered.
+            DenoiseFailed: It answered that it cannot.
+        """
+        link = await self._ready()
+        return await self._ask(
+            link,
+            Renoise(
+                id=next(self._ids),
+                document=again.document,
+                draft=again.draft,
+                spans=again.spans,
+                candidates=again.candidates,
+                max_steps=again.max_steps,
+                deadline_ms=again.deadline_ms,
+                seed=again.seed,
+                draft_every_ms=again.draft_every_ms,
+                doubt=again.doubt,
+            ),
+            on_draft,
+        )
+
+    async def _ask(self, link: _Link, request: Request, on_draft: OnDraft | None) -> Done:
+        """Send a request, whose id was given out just now, and wait for its answer."""
         answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         link.send(request)  # raises before it is pending when the request breaks a rule
         link.pending[request.id] = _Pending(answer, on_draft)

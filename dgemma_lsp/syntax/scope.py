@@ -14,7 +14,8 @@ from tree_sitter import Node
 
 from dgemma_lsp.languages.base import BlockRule, Language
 from dgemma_lsp.syntax.brackets import balance
-from dgemma_lsp.syntax.tree import ParsedText, path_to
+from dgemma_lsp.syntax.parse import path_to
+from dgemma_lsp.syntax.tree import ParsedText
 
 _NEAR_LINES = 200
 """How far the search for a neighbouring line goes."""

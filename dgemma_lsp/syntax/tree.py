@@ -17,11 +17,18 @@ import tree_sitter
 from dgemma_lsp.syntax.excerpt import cuts, window
 from dgemma_lsp.syntax.grammar import Grammar
 from dgemma_lsp.syntax.lines import Encoding, LineIndex, advance, units
+from dgemma_lsp.syntax.parse import Edit, decoded, edited, encoded, moved, parse
 
-EXCERPT_BYTES = 3_000
-"""About 80 lines; a parse from nothing takes less than half a millisecond."""
+EXCERPT_BYTES = 4_000
+"""About 100 lines; a parse from nothing takes about half a millisecond."""
 
-_SHORT_CHARS = 3 * EXCERPT_BYTES
+WIDE_BYTES = 4 * EXCERPT_BYTES
+"""For a second look."""
+
+_LARGEST = 3
+"""How many times the size asked for an excerpt may have; a long line cannot be cut by its tree."""
+
+_SHORT_CHARS = 5 * EXCERPT_BYTES
 """A text of this size is parsed from nothing: built on an older tree, a parse of broken code may
 settle on other errors, or on none, and what is said of a text must not depend on its history."""
 
@@ -32,10 +39,6 @@ LONG_CHARS = 40_000
 """About 1 000 lines; a longer text is not parsed where somebody waits. Some 8 ms."""
 
 _MAX_STALE_EDITS = 1_000
-
-_READ_BYTES = 4_096
-_ASK_EVERY = 32
-"""tree-sitter reports progress about every 15 microseconds; it holds the interpreter meanwhile."""
 
 
 class _Slot:
@@ -49,26 +52,14 @@ class _Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Edit:
-    """One splice in tree-sitter's terms."""
-
-    start: int
-    old_end: int
-    new_end: int
-    start_point: tuple[int, int]
-    old_end_point: tuple[int, int]
-    new_end_point: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class _Base:
     """The tree of an older text, the edits it has not seen, and how many since it was parsed."""
 
     slot: _Slot
-    edits: tuple[_Edit, ...]
+    edits: tuple[Edit, ...]
     age: int
 
-    def after(self, edit: _Edit) -> _Base:
+    def after(self, edit: Edit) -> _Base:
         return _Base(self.slot, (*self.edits, edit), self.age + 1)
 
 
@@ -159,14 +150,14 @@ class ParsedText:
         """UTF-8 byte offset of a character offset."""
         if self.text.isascii():
             return offset
-        return len(_encoded(self.text[:offset]))
+        return len(encoded(self.text[:offset]))
 
     def offset_of_byte(self, byte: int) -> int:
         """Character offset of a UTF-8 byte offset; within a character, the character's start."""
         if self.text.isascii():
             return byte
         # Every character has at least one byte, so the first ``byte`` characters are enough.
-        return len(_encoded(self.text[:byte])[:byte].decode("utf-8", "ignore")) if byte else 0
+        return len(encoded(self.text[:byte])[:byte].decode("utf-8", "ignore")) if byte else 0
 
     # -- edits --------------------------------------------------------------------------------
 
@@ -186,14 +177,14 @@ class ParsedText:
         after._window = self._edited_window(start, end, new_text)
         return after
 
-    def _edit(self, start: int, end: int, new_text: str) -> _Edit:
+    def _edit(self, start: int, end: int, new_text: str) -> Edit:
         start_byte = self.byte_at(start)
         row = self.text.count("\n", 0, start)
         line_start = self.text.rfind("\n", 0, start) + 1
-        point = (row, len(_encoded(self.text[line_start:start])))
-        old_end, old_end_point = _moved(start_byte, point, self.text[start:end])
-        new_end, new_end_point = _moved(start_byte, point, new_text)
-        return _Edit(start_byte, old_end, new_end, point, old_end_point, new_end_point)
+        point = (row, len(encoded(self.text[line_start:start])))
+        old_end, old_end_point = moved(start_byte, point, self.text[start:end])
+        new_end, new_end_point = moved(start_byte, point, new_text)
+        return Edit(start_byte, old_end, new_end, point, old_end_point, new_end_point)
 
     # -- trees --------------------------------------------------------------------------------
 
@@ -203,7 +194,7 @@ class ParsedText:
         if self._own.tree is None and self.grammar is not None:
             parser = tree_sitter.Parser(self.grammar.language)
             old = self._old_tree()
-            data = _encoded(self.text)
+            data = encoded(self.text)
             self._own.tree = parser.parse(data) if old is None else parser.parse(data, old)
             self._bases = ()
         return self._own.tree
@@ -214,7 +205,7 @@ class ParsedText:
         Broken texts can take a hundred times as long as sound ones.
         """
         if self._own.tree is None and self.grammar is not None:
-            tree = _parsed(self.grammar, _encoded(self.text), self._old_tree(), go_on)
+            tree = parse(self.grammar, encoded(self.text), self._old_tree(), go_on)
             if tree is None:
                 return False
             self._own.tree = tree
@@ -266,7 +257,7 @@ class ParsedText:
         if grammar is None or slot.tree is not None:
             return lambda: None
         slot.begun = True
-        data = _encoded(self.text)
+        data = encoded(self.text)
         old = self._edited_tree()
 
         def go_on() -> bool:
@@ -275,7 +266,7 @@ class ParsedText:
 
         def work() -> None:
             try:
-                slot.tree = _parsed(grammar, data, old, go_on)
+                slot.tree = parse(grammar, data, old, go_on)
             finally:
                 slot.begun = False
 
@@ -289,17 +280,7 @@ class ParsedText:
         ready = _ready(self._bases)
         if ready is None or ready.slot.tree is None or not ready.edits:
             return None if ready is None else ready.slot.tree
-        tree = ready.slot.tree.copy()
-        for edit in ready.edits:
-            tree.edit(
-                edit.start,
-                edit.old_end,
-                edit.new_end,
-                edit.start_point,
-                edit.old_end_point,
-                edit.new_end_point,
-            )
-        return tree
+        return edited(ready.slot.tree, ready.edits)
 
     # -- excerpts -----------------------------------------------------------------------------
 
@@ -320,6 +301,17 @@ class ParsedText:
             self._window = found = self._cut_window(start, end)
         return Excerpt(found.parsed, start - found.shift)
 
+    def wide_excerpt(self, start: int, end: int) -> Excerpt:
+        """A larger neighbourhood, made anew: where a small one may have been cut amiss.
+
+        The tree of a broken text can have its borders elsewhere than the text will have them once
+        it is whole.
+        """
+        if len(self.text) <= 2 * WIDE_BYTES or self.grammar is None:
+            return Excerpt(ParsedText(self.text, self.grammar), start)
+        found = self._cut_window(start, end, WIDE_BYTES)
+        return Excerpt(found.parsed, start - found.shift)
+
     def _covers(self, window: _Window, start: int, end: int, margin: int) -> bool:
         """Whether a window reaches beyond a range, or to the end of the text, on both sides."""
         left = window.low == 0 or start - window.low >= margin
@@ -331,50 +323,32 @@ class ParsedText:
         if found is None or not self._covers(found, start, end, _MARGIN):
             return None
         grown = len(new_text) - (end - start)
-        if len(found.parsed.text) + grown > _SHORT_CHARS:
+        if len(found.parsed.text) + grown > _LARGEST * EXCERPT_BYTES:
             return None
         parsed = found.parsed.edited(start - found.shift, end - found.shift, new_text)
         return _Window(found.low, found.high + grown, found.shift, parsed, found.blind)
 
-    def _cut_window(self, start: int, end: int) -> _Window:
+    def _cut_window(self, start: int, end: int, limit: int = EXCERPT_BYTES) -> _Window:
         tree = self.rough_tree
         if tree is not None:
             low_byte = self.byte_at(start)
-            high_byte = low_byte + len(_encoded(self.text[start:end]))
-            ranges = cuts(tree, low_byte, high_byte, EXCERPT_BYTES)
+            high_byte = low_byte + len(encoded(self.text[start:end]))
+            ranges = cuts(tree, low_byte, high_byte, limit)
             left = [pair for pair in ranges if pair[1] <= low_byte]
             right = [pair for pair in ranges if pair[1] > low_byte]
-            data = _encoded(self.text)
-            head = _decoded(_without(data, left, 0, low_byte))
-            tail = _decoded(_without(data, right, high_byte, len(data)))
-            if len(head) + len(tail) <= _SHORT_CHARS:
-                low = start - len(_decoded(data[left[-1][1] : low_byte])) if left else 0
+            data = encoded(self.text)
+            head = decoded(_without(data, left, 0, low_byte))
+            tail = decoded(_without(data, right, high_byte, len(data)))
+            if len(head) + len(tail) <= _LARGEST * limit:
+                low = start - len(decoded(data[left[-1][1] : low_byte])) if left else 0
                 high = len(self.text)
                 if right:
-                    high = end + len(_decoded(data[high_byte : right[0][0]]))
+                    high = end + len(decoded(data[high_byte : right[0][0]]))
                 parsed = ParsedText(head + self.text[start:end] + tail, self.grammar)
                 return _Window(low, high, start - len(head), parsed)
-        low, high = window(self.text, start, end, EXCERPT_BYTES)
+        low, high = window(self.text, start, end, limit)
         parsed = ParsedText(self.text[low:high], self.grammar)
         return _Window(low, high, low, parsed, blind=tree is None)
-
-
-def path_to(tree: tree_sitter.Tree, byte: int) -> list[tree_sitter.Node]:
-    """The nodes around a place from the root on; of two neighbours that meet there the second.
-
-    Asking a node for its parent costs a walk from the root, which deep nesting makes dear.
-    """
-    path: list[tree_sitter.Node] = []
-    cursor = tree.walk()
-    while True:
-        node = cursor.node
-        if node is not None:
-            path.append(node)
-        if cursor.goto_first_child_for_byte(byte) is None:
-            return path
-        node = cursor.node
-        if node is None or not node.start_byte <= byte <= node.end_byte:
-            return path
 
 
 def _useful(bases: tuple[_Base, ...]) -> tuple[_Base, ...]:
@@ -394,42 +368,3 @@ def _without(data: bytes, ranges: list[tuple[int, int]], start: int, end: int) -
         kept.append(data[start:low])
         start = high
     return b"".join([*kept, data[start:end]])
-
-
-def _parsed(
-    grammar: Grammar, data: bytes, old: tree_sitter.Tree | None, go_on: Callable[[], bool]
-) -> tree_sitter.Tree | None:
-    """The tree of a text, or ``None`` when ``go_on``, asked now and then, wants no more of it."""
-    calls = 0
-
-    def read(byte: int, _: object) -> bytes:
-        return data[byte : byte + _READ_BYTES]
-
-    def progress(_: int, _error: bool) -> bool:
-        nonlocal calls
-        calls += 1
-        return calls % _ASK_EVERY == 0 and not go_on()
-
-    parser = tree_sitter.Parser(grammar.language)
-    try:
-        if old is None:
-            return parser.parse(read, progress_callback=progress)
-        return parser.parse(read, old, progress_callback=progress)
-    except ValueError:  # tree-sitter's word for a parse that was ended
-        return None
-
-
-def _moved(byte: int, point: tuple[int, int], text: str) -> tuple[int, tuple[int, int]]:
-    data = _encoded(text)
-    rows = data.count(b"\n")
-    tail = len(data) - (data.rfind(b"\n") + 1)
-    return byte + len(data), (point[0] + rows, tail if rows else point[1] + tail)
-
-
-def _encoded(text: str) -> bytes:
-    # Editors can send lone surrogates; they must keep a length rather than raise.
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")

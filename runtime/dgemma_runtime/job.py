@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from dgemma_wire.messages import Denoise
+from dgemma_wire.messages import Request
 
 
 class JobCancelled(Exception):
@@ -14,14 +14,14 @@ class JobCancelled(Exception):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A ``Denoise`` on its way through queue and engine.
+    """A ``Denoise`` or ``Renoise`` on its way through queue and engine.
 
     ``cancelled`` is the only thing two threads touch: the loop sets it, the device thread reads it
     between denoise steps. Times are seconds of the monotonic clock the scheduler is given.
     """
 
     peer: int
-    request: Denoise
+    request: Request
     received: float
     cancelled: threading.Event = field(default_factory=threading.Event)
     started: float | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from dgemma_runtime.job import Job
 from dgemma_wire.errors import FailureCode
-from dgemma_wire.messages import Denoise
+from dgemma_wire.messages import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Scheduler:
         """Number of jobs that wait."""
         return sum(len(jobs) for jobs in self._waiting.values())
 
-    def submit(self, peer: int, request: Denoise, now: float) -> tuple[Job, list[Dropped]]:
+    def submit(self, peer: int, request: Request, now: float) -> tuple[Job, list[Dropped]]:
         """Take a request; return its job and the jobs it drops from the queue.
 
         A running job that it supersedes is marked cancelled and reported when it ends.

@@ -41,6 +41,8 @@ from dgemma_wire.messages import (
     Hello,
     Message,
     Refused,
+    Renoise,
+    Request,
     RuntimeMessage,
     RuntimeState,
     Status,
@@ -212,8 +214,8 @@ class RuntimeServer:
         match message:
             case Hello():
                 self._on_hello(peer, message)
-            case Denoise():
-                self._on_denoise(peer, message)
+            case Denoise() | Renoise():
+                self._on_request(peer, message)
             case Cancel(id=request):
                 for dropped in self._scheduler.cancel(peer.number, request):
                     self._fail(dropped)
@@ -253,7 +255,7 @@ class RuntimeServer:
         )
         peer.send(self.status())
 
-    def _on_denoise(self, peer: Peer, request: Denoise) -> None:
+    def _on_request(self, peer: Peer, request: Request) -> None:
         now = self._last_request = self._clock()
         _, dropped = self._scheduler.submit(peer.number, request, now)
         for job in dropped:

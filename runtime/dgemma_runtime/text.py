@@ -11,6 +11,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -21,7 +22,7 @@ from dgemma_wire.messages import Clamped, Free, Segment
 
 # No tokenizer of ours makes much more than this of a character of source code; a bound on what
 # is tokenised at all, so that a long document costs no more than a short one.
-_MAX_CHARS_PER_TOKEN = 8
+MAX_CHARS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,20 @@ class SpanText:
 
     Attributes:
         healed: The blank before the span was given to it and must be taken off again.
-        max_lines: Lines the text may take up.
+        max_lines: Lines the text of its free pieces may take up.
+        complete: What a text that does not end in a free piece counts as.
     """
 
     healed: bool
     max_lines: int | None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRequest:
     """A request in tokens; one ``SpanText`` per free segment, in order."""
 
-    prefix_ids: tuple[int, ...]
+    prefix_ids: Sequence[int]
     segments: tuple[ClampedIds | FreeSlots, ...]
     spans: tuple[SpanText, ...]
 
@@ -126,7 +129,7 @@ def encode_request(
             continue
         text = segment.text
         if i > last:
-            text = text[: tail_tokens * _MAX_CHARS_PER_TOKEN]
+            text = text[: tail_tokens * MAX_CHARS_PER_TOKEN]
         elif isinstance(segments[i + 1], Free):
             text, healed = _give_blank(text)
         encoded.append(ClampedIds(tuple(codec.encode(text))))
@@ -152,7 +155,7 @@ def cut_prefix(codec: Codec, text: str, limit: int, kept: str = "") -> list[int]
     Raises:
         DenoiseFailed: ``context_too_long`` when ``kept`` alone has more tokens than ``limit``.
     """
-    window = text[-limit * _MAX_CHARS_PER_TOKEN :]
+    window = text[-limit * MAX_CHARS_PER_TOKEN :]
     # One text for the tokenizer: what it makes of the seam is what it makes of it in training.
     encoding = codec.tokenizer.encode(window + kept, add_special_tokens=False)
     total = len(encoding.ids)
@@ -194,12 +197,59 @@ def complete_at(codec: Codec, ids: Sequence[int], max_lines: int | None) -> int 
     return next(n for n in range(1, len(ids) + 1) if codec.decode(ids[:n]).count("\n") >= max_lines)
 
 
+def lines_left(codec: Codec, earlier: Sequence[int], max_lines: int | None) -> int | None:
+    """Return the lines a free piece may take up behind the tokens of earlier ones.
+
+    One at least: a piece behind others that used them up goes on in the line it stands in.
+    """
+    if max_lines is None or not earlier:
+        return max_lines
+    return max(1, max_lines - codec.decode(earlier).count("\n"))
+
+
+def cut_tokens(codec: Codec, ids: Sequence[int], max_lines: int | None) -> list[int]:
+    """Return the tokens of ``cut_lines`` of a text whose last token holds the newline cut at.
+
+    That token gives way to those of what stands before the newline.
+    """
+    head = list(ids[:-1])
+    before, text = codec.decode(head), cut_lines(codec.decode(ids), max_lines)
+    rest = codec.encode(text.removeprefix(before)) if text.startswith(before) else []
+    return [*head, *rest] if codec.decode([*head, *rest]) == text else head
+
+
 def read_text(codec: Codec, ids: Sequence[int], span: SpanText) -> str:
     """Return the text of a span's tokens: the healed blank off, extra lines cut."""
     text = codec.decode(ids)
     if span.healed:
         text = text.removeprefix(" ")
     return cut_lines(text, span.max_lines)
+
+
+def spell(codec: Codec, ids: Sequence[int], *, healed: bool) -> tuple[str, list[int]]:
+    """Return the text of a span's tokens, and how many of its characters each of them makes.
+
+    A token that is a part of a character makes none; the one that completes it does.
+    """
+    text = codec.decode(ids)
+    chars: list[int] = []
+    start = 0
+    for end in range(1, len(ids) + 1):
+        made = codec.decode(ids[start:end])
+        if made.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+            chars.append(0)
+            continue
+        chars.append(len(made))
+        start = end
+    if sum(chars) != len(text):  # a tokenizer whose pieces read otherwise than the whole
+        lengths = [0, *(len(codec.decode(ids[:end])) for end in range(1, len(ids) + 1))]
+        lengths = [max(lengths[: i + 1]) for i in range(len(lengths))]
+        chars = [min(b, len(text)) - min(a, len(text)) for a, b in pairwise(lengths)]
+    if healed and text.startswith(" "):
+        text = text[1:]
+        first = next(i for i, count in enumerate(chars) if count)
+        chars[first] -= 1
+    return text, chars
 
 
 def cut_lines(text: str, max_lines: int | None) -> str:

@@ -32,6 +32,7 @@ class FailureCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     MODEL_UNAVAILABLE = "model_unavailable"
     ADAPTER_UNAVAILABLE = "adapter_unavailable"
+    DRAFT_GONE = "draft_gone"
     OUT_OF_MEMORY = "out_of_memory"
     ENGINE_FAULT = "engine_fault"
     SHUTTING_DOWN = "shutting_down"

@@ -3,7 +3,8 @@
 One request carries the whole product: ``Denoise`` holds a text before the canvas and the canvas
 itself as segments, each either clamped (known text) or free (to be denoised). A fill at the
 cursor is ``[Free, Clamped]``; several holes are ``[Free, Clamped, Free, Clamped]``. A rewrite is a
-``[Free, Clamped]`` as well: the text it replaces and what to do with it stand before the canvas.
+``[Free, Clamped]`` as well: the text it replaces and what to do with it stand before the canvas. A
+repair is a ``Renoise``: a canvas that was denoised before, with parts of its spans clamped too.
 
 Texts are never tokens here: only the runtime knows a tokenizer. This module knows no bytes, no
 sockets and no state; see ``connection``.
@@ -19,7 +20,7 @@ from msgspec import Meta
 
 from dgemma_wire.errors import FailureCode
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised whenever a message changes shape; both sides refuse to talk across versions."""
 
 
@@ -54,7 +55,22 @@ class Free(_Message, frozen=True, kw_only=True):
     max_lines: int | None = None
 
 
+class Kept(_Message, frozen=True, kw_only=True):
+    """Tokens of a draft's span that stay as they are, clamped; see ``Renoise``.
+
+    A blank that they bring to the front of a text is taken for one the document has there already.
+
+    Attributes:
+        start: First token, counted from 0 as in ``Candidate.tokens`` of that span.
+        end: The token after the last one.
+    """
+
+    start: int
+    end: int
+
+
 Segment: TypeAlias = Clamped | Free
+Piece: TypeAlias = Kept | Clamped | Free
 
 
 class Rewrite(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -101,6 +117,7 @@ class Denoise(_Message, frozen=True, kw_only=True):
             ``None`` for a plain fill.
         adapter: Id of a canvas adapter to use in place of the model's own, see
             ``dgemma_wire.adapters``; empty for the model's own.
+        doubt: Measure every token's ``SpanToken.doubt``; costs some canvas passes per candidate.
     """
 
     id: int
@@ -114,6 +131,40 @@ class Denoise(_Message, frozen=True, kw_only=True):
     draft_every_ms: int | None = None
     rewrite: Rewrite | None = None
     adapter: str = ""
+    doubt: bool = False
+
+
+class Renoise(_Message, frozen=True, kw_only=True):
+    """Denoise parts of an earlier answer's canvas again, the rest of it clamped.
+
+    Prefix, suffix, rewrite, adapter and line limits are those of the request that made the draft.
+    Where a free piece ends early nothing of it is left, and what follows it stays.
+
+    Attributes:
+        id: Chosen by the peer, larger than every earlier id of the connection.
+        document: Opaque key; a newer request of the same peer and document supersedes this one.
+        draft: ``Candidate.draft`` of an answer to the same connection, not long ago.
+        spans: What each free segment of that canvas holds now, in order; at least one piece is
+            free. ``Kept`` ones are in order and apart, ``Free`` ones name their ``tokens`` (and
+            no ``max_lines``), and the text of ``Clamped`` ones counts as certain.
+        candidates: How many different answers are wanted.
+        max_steps: Bound on denoise steps per candidate; ``None`` is the model's own.
+        deadline_ms: Milliseconds from receipt after which no further step is started.
+        seed: Seeds the request's own random stream.
+        draft_every_ms: Least time between two drafts; ``None`` asks for no drafts.
+        doubt: As in ``Denoise``.
+    """
+
+    id: int
+    document: str
+    draft: int
+    spans: tuple[tuple[Piece, ...], ...]
+    candidates: int = 1
+    max_steps: int | None = None
+    deadline_ms: int | None = None
+    seed: int = 0
+    draft_every_ms: int | None = None
+    doubt: bool = False
 
 
 class Cancel(_Message, frozen=True, kw_only=True):
@@ -172,9 +223,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         rewrites: The kinds of rewrite it was trained for.
+        least_score: ``Candidate.score`` from which on an answer is worth showing to somebody who
+            did not ask for it; ``None`` for all.
     """
 
     rewrites: tuple[RewriteKind, ...] = ()
+    least_score: float | None = None
 
 
 class Welcome(_Message, frozen=True, kw_only=True):
@@ -221,7 +275,7 @@ class DraftToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Draft(_Message, frozen=True, kw_only=True):
-    """The free spans as they stand after ``step`` of at most ``max_steps`` denoise steps."""
+    """The spans as they stand after ``step`` of at most ``max_steps`` denoise steps."""
 
     id: int
     candidate: int
@@ -230,16 +284,35 @@ class Draft(_Message, frozen=True, kw_only=True):
     spans: tuple[tuple[DraftToken, ...], ...]
 
 
+class SpanToken(msgspec.Struct, frozen=True, array_like=True):
+    """One token of a candidate's text.
+
+    Attributes:
+        chars: Characters of the span's text it makes; 0 for a part of a character, which counts
+            for the token that completes it.
+        probability: When it was accepted, 0 to 1; 1 for text that a ``Renoise`` clamped.
+        doubt: Log-probability (nats) of the best other token here less that of this one, when the
+            model sees the rest of the draft but not this token; above 0 it would rather have
+            another. ``None`` when it was not measured.
+    """
+
+    chars: int
+    probability: float
+    doubt: float | None = None
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One answer.
 
     Attributes:
-        texts: One text per free segment, in order.
+        texts: One text per span (free segment of the ``Denoise``), in order and whole.
         score: Mean log-probability (nats, at most 0) of the spans' tokens when they were accepted.
         lowest: Smallest probability of any token in the spans, 0 to 1.
         steps: Denoise steps taken, which is also the number of canvas passes.
         stopped: Why the loop ended: ``settled``, ``steps`` or ``deadline``.
         complete: Every text ended by itself; otherwise the positions of its span ran out.
+        draft: Handle for a ``Renoise`` by the same connection; 0 when none is kept.
+        tokens: The tokens of each text, whose ``chars`` add up to its length.
     """
 
     texts: tuple[str, ...]
@@ -248,10 +321,23 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     steps: int
     stopped: str
     complete: bool = True
+    draft: int = 0
+    tokens: tuple[tuple[SpanToken, ...], ...] = ()
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where the runtime spent a request's time, in milliseconds."""
+    """Where the runtime spent a request's time, in milliseconds.
+
+    Attributes:
+        queue_ms: Waiting for other requests.
+        layout_ms: Texts to tokens to a canvas.
+        prefill_ms: Reading what the prefix cache did not hold.
+        step_ms: Each denoise step, of all candidates.
+        total_ms: From receipt to answer.
+        prefix_tokens: Tokens before the canvas.
+        cached_tokens: Those of them that the prefix cache held.
+        doubt_ms: Measuring doubts, when that was asked for.
+    """
 
     queue_ms: float
     layout_ms: float
@@ -260,10 +346,11 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     total_ms: float
     prefix_tokens: int
     cached_tokens: int
+    doubt_ms: float = 0.0
 
 
 class Done(_Message, frozen=True, kw_only=True):
-    """The answer to a ``Denoise``; candidates come best first."""
+    """The answer to a ``Denoise`` or ``Renoise``; candidates come best first."""
 
     id: int
     candidates: tuple[Candidate, ...]
@@ -271,7 +358,7 @@ class Done(_Message, frozen=True, kw_only=True):
 
 
 class Failed(_Message, frozen=True, kw_only=True):
-    """The other answer to a ``Denoise``."""
+    """The other answer to a ``Denoise`` or ``Renoise``."""
 
     id: int
     code: FailureCode
@@ -314,6 +401,7 @@ class Status(_Message, frozen=True, kw_only=True):
     resident_mb: int = 0
 
 
-PeerMessage: TypeAlias = Hello | Denoise | Cancel | GetStatus | Stop
+Request: TypeAlias = Denoise | Renoise
+PeerMessage: TypeAlias = Hello | Denoise | Renoise | Cancel | GetStatus | Stop
 RuntimeMessage: TypeAlias = Welcome | Refused | Draft | Done | Failed | Status
 Message: TypeAlias = PeerMessage | RuntimeMessage

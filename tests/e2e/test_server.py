@@ -17,6 +17,8 @@ from support.editors import units
 from support.lsp import Start, settings, starting
 from support.runtimes import Scripted
 
+from dgemma_wire import endpoint
+
 RULES = [
     {"when": "# slow", "text": "late", "steps": 100, "step_ms": 20},
     {"when": "# tardy", "text": "late", "steps": 10, "step_ms": 40},
@@ -39,8 +41,6 @@ async def start(run_dir: Path) -> AsyncIterator[Start]:
 
 
 def pid_of(run_dir: Path) -> int:
-    from dgemma_wire import endpoint
-
     one = endpoint.read_endpoint(endpoint.endpoint_path(run_dir, "scripted"))
     assert one is not None
     return one.pid
@@ -151,7 +151,11 @@ async def test_a_killed_runtime_is_started_again(start: Start, run_dir: Path) ->
     uri = editor.open("# slow\nx = \n")
     good = editor.open(SOURCE, "b.py")
     asked = asyncio.create_task(editor.complete(uri, len("# slow\nx = ")))
-    await asyncio.sleep(1.0)
+    path = endpoint.endpoint_path(run_dir, "scripted")
+    for _ in range(600):  # a busy machine needs its time to start it
+        if endpoint.read_endpoint(path) is not None:
+            break
+        await asyncio.sleep(0.1)
     first = pid_of(run_dir)
     os.kill(first, signal.SIGKILL)
     assert await asyncio.wait_for(asked, 5) == []

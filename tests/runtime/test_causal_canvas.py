@@ -201,7 +201,7 @@ def fill(adapter: CausalCanvas, prefix: object, ids: list[int]) -> list[int]:
         max_steps=99,
         sample=False,
         end_ids=(SPECIAL.fill_id,),
-        needed=lambda span, ids: None,
+        needed=lambda span, earlier, ids: None,
     )
     noise = Noise(NoiseKind.MASK, VOCAB, SPECIAL.mask_id)
     config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None)

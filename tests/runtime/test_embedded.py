@@ -8,13 +8,24 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from support.answers import without_handles  # noqa: E402
+
 from dgemma_runtime.embedded.base import base_path  # noqa: E402
 from dgemma_runtime.engine import make_engine  # noqa: E402
 from dgemma_runtime.engine.base import Engine  # noqa: E402
 from dgemma_runtime.job import Job  # noqa: E402
 from dgemma_runtime.models import resolve_spec  # noqa: E402
 from dgemma_runtime.models.causal_canvas import KeyValues, load_adapter  # noqa: E402
-from dgemma_wire.messages import Candidate, Clamped, Denoise, Draft, Free  # noqa: E402
+from dgemma_wire.messages import (  # noqa: E402
+    Candidate,
+    Clamped,
+    Denoise,
+    Draft,
+    Free,
+    Kept,
+    Piece,
+    Renoise,
+)
 from dgemma_wire.settings import RuntimeSettings  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.model]
@@ -76,7 +87,46 @@ def test_the_same_seed_gives_the_same_candidates(engine: Engine) -> None:
         seed=5,
     )
     answers = [engine.denoise(Job(0, request, time.monotonic()), no_draft) for _ in range(2)]
-    assert answers[0].candidates == answers[1].candidates
+    assert without_handles(answers[0].candidates) == without_handles(answers[1].candidates)
+
+
+def again(engine: Engine, draft: int, *pieces: Piece, **fields: object) -> Candidate:
+    request = Renoise(id=1, document="d", draft=draft, spans=(pieces,), **fields)  # type: ignore[arg-type]
+    return engine.denoise(Job(0, request, time.monotonic()), no_draft).candidates[0]
+
+
+PREFIX = "def add(a, b):\n    return "
+SUFFIX = "\n\nprint(add(1, 2))"
+
+
+def test_a_hole_in_a_draft_is_filled_like_one_in_a_file(engine: Engine) -> None:
+    draft = fill(engine, PREFIX, SUFFIX)
+    assert draft.texts == ("a + b",)
+    assert [token.chars for token in draft.tokens[0]] == [1, 2, 2]
+    kept = again(engine, draft.draft, Kept(start=0, end=2), Free(tokens=1))
+    assert kept.texts == draft.texts
+    pieces = (Clamped(text="max(a"), Free(tokens=1), Kept(start=2, end=3), Clamped(text=")"))
+    mended = again(engine, draft.draft, *pieces)
+    assert mended.texts == ("max(a, b)",)
+    last = again(engine, mended.draft, Kept(start=0, end=2), Free(tokens=8))
+    assert last.texts[0].startswith("max(")
+    assert last.complete
+
+
+def test_a_draft_that_is_free_again_is_filled_as_at_first(engine: Engine) -> None:
+    for fields in ({}, {"candidates": 3, "seed": 5}):
+        draft = fill(engine, PREFIX, SUFFIX, **fields)
+        whole = again(engine, draft.draft, Free(tokens=24), **fields)
+        assert without_handles([whole]) == without_handles([draft])
+
+
+def test_a_wrong_token_is_doubted_more_than_right_ones(engine: Engine) -> None:
+    draft = fill(engine, PREFIX, SUFFIX, doubt=True)
+    assert all((token.doubt or 0.0) < 0 for token in draft.tokens[0])
+    wrong = again(engine, draft.draft, Clamped(text="a + import"), Free(tokens=1), doubt=True)
+    doubts = [token.doubt or 0.0 for token in wrong.tokens[0]]
+    assert max(range(len(doubts)), key=doubts.__getitem__) == 2
+    assert doubts[2] > 0
 
 
 def test_the_adapter_file_fits_the_base_and_reads_as_the_spec_says() -> None:

@@ -71,7 +71,7 @@ def run(
             max_steps=STEPS,
             sample=True,
             end_ids=(),
-            needed=lambda span, ids: None,
+            needed=lambda span, earlier, ids: None,
         )
         generator = torch.Generator().manual_seed(seed)
         states = [loop.begin(problem, NOISE, generator)]
@@ -210,7 +210,7 @@ def test_the_cache_changes_no_token(adapter: DiffusionGemma) -> None:
                 max_steps=STEPS,
                 sample=True,
                 end_ids=(),
-                needed=lambda span, ids: None,
+                needed=lambda span, earlier, ids: None,
             )
             generator = torch.Generator().manual_seed(1)
             state = loop.begin(problem, NOISE, generator)

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from support.runtimes import COMMAND, Scripted, ask
 
+from dgemma_lsp.runtime_client.client import Again
 from dgemma_wire import PROTOCOL_VERSION, endpoint
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -27,7 +28,7 @@ from dgemma_wire.errors import (
     RuntimeStartFailed,
     RuntimeUnavailable,
 )
-from dgemma_wire.messages import Draft, RuntimeState, TokenState
+from dgemma_wire.messages import Clamped, Draft, Free, Kept, Piece, RuntimeState, TokenState
 
 SLOW = {"when": "slow", "text": "done", "steps": 100, "step_ms": 20}
 RULES = [SLOW, {"when": "one", "text": "1"}, {"when": "two", "text": "2"}]
@@ -108,6 +109,92 @@ async def test_the_newest_request_of_a_document_wins(scripted: Scripted) -> None
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [r.code for r in results if isinstance(r, DenoiseFailed)] == [FailureCode.SUPERSEDED] * 4
     assert (await last).candidates[0].texts == ("1",)
+
+
+MENDED = {
+    "when": "mend",
+    "text": "f(a, b",
+    "probabilities": {"f(a, b": [0.9, 0.8, 0.7]},
+    "tokens": "words",
+    "renoise": ["f(a))", ["f(a, b)", "f()"]],
+}
+
+
+def again(draft: int, *pieces: Piece, **more: object) -> Again:
+    spans = (pieces or (Kept(start=0, end=1), Free(tokens=1)),)
+    return Again(document="d", draft=draft, spans=spans, **more)  # type: ignore[arg-type]
+
+
+async def test_a_draft_is_gone_on_from_round_by_round(scripted: Scripted) -> None:
+    scripted.write(rules=[MENDED])
+    client = scripted.client()
+    (first,) = (await client.denoise(ask("mend"))).candidates
+    assert [t.chars for t in first.tokens[0]] == [1, 1, 1, 1, 2]
+    assert [t.probability for t in first.tokens[0]] == [0.9, 0.8, 0.7, 0.9, 0.9]
+    assert {t.doubt for t in first.tokens[0]} == {None}
+    drafts: list[Draft] = []
+    pieces = (Kept(start=0, end=3), Free(tokens=1), Clamped(text=")"))
+    done = await client.renoise(again(first.draft, *pieces, draft_every_ms=0), drafts.append)
+    (second,) = done.candidates
+    assert second.texts == ("f(a))",)
+    assert len(drafts) == len(done.timings.step_ms) == 2
+    asked = again(second.draft, candidates=2, doubt=True)
+    third, other = (await client.renoise(asked)).candidates
+    assert (third.texts, other.texts) == (("f(a, b)",), ("f()",))
+    assert {t.doubt for t in third.tokens[0]} == {-2.0}
+    last = (await client.renoise(again(other.draft))).candidates[0]  # rounds are used up
+    assert last.texts == ("f(a, b)",)
+    (repeated,) = (await client.renoise(again(first.draft))).candidates
+    assert repeated.texts == second.texts
+
+
+async def test_another_connection_knows_nothing_of_a_draft(scripted: Scripted) -> None:
+    client, other = scripted.client(), scripted.client()
+    draft = (await client.denoise(ask("one"))).candidates[0].draft
+    for asking in (other.renoise(again(draft)), client.renoise(again(draft + 5))):
+        with pytest.raises(DenoiseFailed, match="no draft") as caught:
+            await asking
+        assert caught.value.code is FailureCode.DRAFT_GONE
+    with pytest.raises(DenoiseFailed, match="`tokens`") as caught:
+        await client.renoise(again(draft, Free()))
+    assert caught.value.code is FailureCode.BAD_REQUEST
+    assert (await client.renoise(again(draft))).candidates[0].texts == ("1",)
+
+
+async def test_a_rule_may_lose_its_drafts(scripted: Scripted) -> None:
+    scripted.write(rules=[MENDED | {"draft_gone": True}])
+    client = scripted.client()
+    draft = (await client.denoise(ask("mend"))).candidates[0].draft
+    assert draft > 0
+    with pytest.raises(DenoiseFailed) as caught:
+        await client.renoise(again(draft))
+    assert caught.value.code is FailureCode.DRAFT_GONE
+
+
+async def test_going_on_is_superseded_cancelled_and_late_as_asking_is(scripted: Scripted) -> None:
+    scripted.write(rules=[MENDED | {"steps": 20, "step_ms": 15}, *RULES])
+    client = scripted.client()
+    draft = (await client.denoise(ask("mend"))).candidates[0].draft
+    older = asyncio.create_task(client.renoise(again(draft)))
+    await asyncio.sleep(0.05)
+    newer = asyncio.create_task(client.denoise(ask("one")))
+    with pytest.raises(DenoiseFailed) as caught:
+        await older
+    assert caught.value.code is FailureCode.SUPERSEDED
+    assert (await newer).candidates[0].texts == ("1",)
+    running = asyncio.create_task(client.renoise(again(draft)))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    began = time.monotonic()
+    blocking = asyncio.create_task(client.denoise(ask("mend", document="other")))
+    await asyncio.sleep(0.05)
+    with pytest.raises(DenoiseFailed) as caught:
+        await client.renoise(again(draft, deadline_ms=1))
+    assert caught.value.code is FailureCode.DEADLINE
+    await blocking
+    assert time.monotonic() - began < 5
 
 
 async def test_killed_in_the_middle_and_started_again(scripted: Scripted) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from scripted_adapter import Prefix, TableAdapter  # noqa: E402
 
-from dgemma_runtime.canvas import ClampedIds, FreeSlots, Layout, lay_out  # noqa: E402
+from dgemma_runtime.canvas import (  # noqa: E402
+    ClampedIds,
+    FreeSlots,
+    Layout,
+    PartSpan,
+    lay_out,
+)
 from dgemma_runtime.engine import loop, sampler, stopping  # noqa: E402
 from dgemma_runtime.models.base import (  # noqa: E402
     Acceptance,
@@ -41,16 +48,16 @@ def random_logits(seed: int, sharpness: float = 3.0) -> TableAdapter:
     return TableAdapter(logits)
 
 
-segments = st.lists(
-    st.one_of(
-        st.integers(1, 5).map(FreeSlots),
-        st.lists(st.integers(2, VOCAB - 1), min_size=1, max_size=5).map(
-            lambda ids: ClampedIds(tuple(ids))
-        ),
-    ),
-    min_size=1,
-    max_size=5,
-).filter(lambda parts: any(isinstance(part, FreeSlots) for part in parts))
+free = st.integers(1, 5).map(FreeSlots)
+clamped = st.lists(st.integers(2, VOCAB - 1), min_size=1, max_size=5).map(
+    lambda ids: ClampedIds(tuple(ids))
+)
+part_spans = st.lists(st.one_of(free, clamped), max_size=3).map(
+    lambda pieces: PartSpan((*pieces, FreeSlots(2)))
+)
+segments = st.lists(st.one_of(free, clamped, part_spans), min_size=1, max_size=5).filter(
+    lambda parts: any(not isinstance(part, ClampedIds) for part in parts)
+)
 
 configs = st.builds(
     SamplerConfig,
@@ -66,7 +73,7 @@ configs = st.builds(
 
 
 def run(
-    parts: list[ClampedIds | FreeSlots],
+    parts: list[ClampedIds | FreeSlots | PartSpan],
     kind: NoiseKind,
     config: SamplerConfig,
     sample: bool,
@@ -80,7 +87,7 @@ def run(
         max_steps=64,
         sample=sample,
         end_ids=(END,),
-        needed=lambda span, ids: None,
+        needed=lambda span, earlier, ids: None,
     )
     noise = Noise(kind, VOCAB, MASK)
     generator = torch.Generator().manual_seed(seed)
@@ -93,7 +100,7 @@ def run(
 @settings(max_examples=60, deadline=None)
 @given(segments, st.sampled_from(NoiseKind), configs, st.booleans(), st.integers(0, 2**31))
 def test_clamped_positions_never_change(
-    parts: list[ClampedIds | FreeSlots],
+    parts: list[ClampedIds | FreeSlots | PartSpan],
     kind: NoiseKind,
     config: SamplerConfig,
     sample: bool,
@@ -112,7 +119,7 @@ def test_clamped_positions_never_change(
 @settings(max_examples=30, deadline=None)
 @given(segments, st.sampled_from(NoiseKind), configs, st.booleans(), st.integers(0, 2**31))
 def test_the_same_seed_gives_the_same_states(
-    parts: list[ClampedIds | FreeSlots],
+    parts: list[ClampedIds | FreeSlots | PartSpan],
     kind: NoiseKind,
     config: SamplerConfig,
     sample: bool,
@@ -130,7 +137,7 @@ def test_the_same_seed_gives_the_same_states(
 @settings(max_examples=30, deadline=None)
 @given(segments, configs, st.booleans(), st.integers(0, 2**31))
 def test_with_a_mask_token_decided_positions_stay_and_every_step_decides(
-    parts: list[ClampedIds | FreeSlots], config: SamplerConfig, sample: bool, seed: int
+    parts: list[ClampedIds | FreeSlots | PartSpan], config: SamplerConfig, sample: bool, seed: int
 ) -> None:
     problem, states, _ = run(parts, NoiseKind.MASK, config, sample, seed)
     for before, after in pairwise(states):
@@ -200,7 +207,7 @@ def test_an_end_token_closes_its_span_and_no_other() -> None:
         max_steps=9,
         sample=False,
         end_ids=(END,),
-        needed=lambda span, ids: None,
+        needed=lambda span, earlier, ids: None,
     )
     noise = Noise(NoiseKind.MASK, VOCAB, MASK)
     config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None, run_confidence=2.0)
@@ -222,7 +229,7 @@ def test_a_span_closes_once_its_lines_are_there() -> None:
         max_steps=10,
         sample=False,
         end_ids=(END,),
-        needed=lambda span, ids: 3 if len(ids) >= 3 else None,
+        needed=lambda span, earlier, ids: 3 if len(ids) >= 3 else None,
     )
     noise = Noise(NoiseKind.MASK, VOCAB, MASK)
     config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None, run_confidence=2.0)
@@ -231,6 +238,55 @@ def test_a_span_closes_once_its_lines_are_there() -> None:
         state = loop.step(adapter, Prefix(), problem, state, noise, config, torch.Generator())
     assert state.steps <= 3
     assert (state.tokens[4:] == END).all()
+
+
+NEWLINE = 9
+
+
+def line_ends(span: int, earlier: Sequence[int], ids: Sequence[int]) -> int | None:
+    """Two newlines at most, those of earlier pieces counted in, as the engine counts them."""
+    left = max(1, 2 - list(earlier).count(NEWLINE))
+    at = [i + 1 for i, token in enumerate(ids) if token == NEWLINE]
+    return at[left - 1] if len(at) >= left else None
+
+
+@pytest.mark.parametrize(
+    ("follow", "filled"),
+    [
+        ({2: 5, 5: END}, [2, 5, END, END, 3, 7, 7, 4]),  # an end token, and no end
+        ({2: NEWLINE, NEWLINE: NEWLINE}, [2, NEWLINE, NEWLINE, END, 3, 7, 7, 4]),
+        # A newline in each: the second one uses them up.
+        ({2: 7, 7: NEWLINE, NEWLINE: 8, 3: NEWLINE}, [2, 7, NEWLINE, 8, 3, NEWLINE, END, 4]),
+    ],
+)
+def test_a_free_piece_closes_and_what_follows_it_stays(
+    follow: dict[int, int], filled: list[int]
+) -> None:
+    def logits(canvas: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        made = torch.zeros(len(rows), VOCAB)
+        for i, row in enumerate(rows.tolist()):
+            made[i, follow.get(int(canvas[row - 1]), 7)] = 20.0
+        return made
+
+    span = PartSpan((FreeSlots(3), ClampedIds((3,)), FreeSlots(2), ClampedIds((4,))))
+    _, canvas = lay_out([], [ClampedIds((2,)), span], LAYOUT)
+    problem = loop.make_problem(
+        canvas,
+        torch.device("cpu"),
+        max_steps=9,
+        sample=False,
+        end_ids=(END,),
+        needed=line_ends,
+    )
+    noise = Noise(NoiseKind.MASK, VOCAB, MASK)
+    config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None, run_confidence=2.0)
+    state = loop.begin(problem, noise, torch.Generator())
+    adapter = TableAdapter(logits)
+    while not state.settled:
+        state = loop.step(adapter, Prefix(), problem, state, noise, config, torch.Generator())
+    assert state.tokens.tolist() == filled
+    read = loop.rows_read(problem, state.best)
+    assert not read[[0, 4, 7]].any()  # clamped
 
 
 def test_stability_needs_as_many_equal_steps_as_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from dgemma_runtime.job import Job
 from dgemma_runtime.scheduler import Scheduler
 from dgemma_wire.errors import FailureCode
-from dgemma_wire.messages import Denoise, Free
+from dgemma_wire.messages import Denoise, Free, Renoise
 
 
 def ask(number: int, document: str = "d", deadline_ms: int | None = None) -> Denoise:
@@ -31,6 +32,18 @@ def test_the_newest_request_of_a_document_wins() -> None:
     assert scheduler.next_job(0.2) == (None, [])  # one at a time
     scheduler.finish(first)
     assert scheduler.next_job(0.2)[0] is third
+
+
+def test_going_on_from_a_draft_supersedes_and_is_superseded() -> None:
+    scheduler = Scheduler()
+    first, _ = scheduler.submit(1, ask(1), 0.0)
+    scheduler.next_job(0.0)
+    again = Renoise(id=2, document="d", draft=1, spans=((Free(tokens=1),),), deadline_ms=50)
+    second, _ = scheduler.submit(1, again, 0.1)
+    assert first.superseded
+    assert second.deadline == pytest.approx(0.15)
+    _, dropped = scheduler.submit(1, ask(3), 0.1)
+    assert [(d.job, d.code) for d in dropped] == [(second, FailureCode.SUPERSEDED)]
 
 
 def test_other_documents_and_other_peers_are_left_alone() -> None:

@@ -4,6 +4,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots
 from dgemma_runtime.models import embedded_folder
@@ -14,9 +16,12 @@ from dgemma_runtime.text import (
     complete_at,
     cut_lines,
     cut_prefix,
+    cut_tokens,
     encode_request,
+    lines_left,
     load_codec,
     read_text,
+    spell,
 )
 from dgemma_wire.errors import ModelError
 from dgemma_wire.messages import Clamped, Free, Segment
@@ -97,6 +102,62 @@ def test_complete_at_counts_the_tokens_up_to_the_closing_newline(codec: Codec) -
     assert complete_at(codec, ids, 3) is None
     assert complete_at(codec, ids, None) is None
     assert complete_at(codec, [], 1) is None
+
+
+def test_a_piece_may_take_the_lines_that_earlier_ones_left(codec: Codec) -> None:
+    earlier = codec.encode("a\nb\nc")
+    assert lines_left(codec, earlier, 5) == 3
+    assert lines_left(codec, earlier, 2) == 1  # it goes on in its own line
+    assert lines_left(codec, [], 4) == 4
+    assert lines_left(codec, earlier, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"), [("f(x)\n    y", 1), ("\n", 1), ("a\n\n\n    b", 2), ("漢字\r\n", 1)]
+)
+def test_tokens_are_cut_where_the_text_is(codec: Codec, text: str, lines: int) -> None:
+    ids = codec.encode(text)
+    ids = ids[: complete_at(codec, ids, lines)]
+    cut = cut_tokens(codec, ids, lines)
+    assert codec.decode(cut) == cut_lines(text, lines)
+    assert cut[: len(ids) - 1] == ids[:-1]
+
+
+def test_a_character_counts_for_the_token_that_completes_it(codec: Codec) -> None:
+    ids = codec.encode("a🦜b")
+    text, chars = spell(codec, ids, healed=False)
+    assert text == "a🦜b"
+    assert chars[0] == chars[-1] == 1
+    assert sum(chars) == 3
+    assert 0 in chars
+
+
+def test_the_healed_blank_is_no_character_of_the_text(codec: Codec) -> None:
+    assert spell(codec, codec.encode(" foo bar"), healed=True) == ("foo bar", [3, 4])
+    assert spell(codec, codec.encode(" "), healed=True) == ("", [0])
+    assert spell(codec, codec.encode("foo"), healed=True) == ("foo", [3])
+    assert spell(codec, [], healed=True) == ("", [])
+
+
+CODEC = load_codec(embedded_folder() / "tokenizer.json")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), healed=st.booleans())
+def test_characters_always_add_up(data: st.DataObject, healed: bool) -> None:
+    """Of a text's own tokens, and of any tokens one after another: parts of characters too."""
+    ids = data.draw(
+        st.one_of(
+            st.text(max_size=20).map(CODEC.encode),
+            st.lists(st.one_of(st.integers(16, 300), st.integers(16, 49151)), max_size=12),
+        )
+    )
+    text, chars = spell(CODEC, ids, healed=healed)
+    whole = CODEC.decode(ids)
+    assert text == (whole.removeprefix(" ") if healed else whole)
+    assert sum(chars) == len(text)
+    assert len(chars) == len(ids)
+    assert min(chars, default=0) >= 0
 
 
 def numbered(lines: int) -> str:

@@ -66,7 +66,7 @@ def problem(segments, *, sample: bool = False) -> loop.Problem:
         max_steps=4,
         sample=sample,
         end_ids=(END,),
-        needed=lambda span, ids: None,
+        needed=lambda span, earlier, ids: None,
     )
 
 

@@ -6,21 +6,34 @@ file that ``DGEMMA_TEST_SCRIPT`` names: ``{"load_ms": 0, "rules": [{"when": "tex
 whose ``when`` is in the prefix answers; without one the answer is empty. A rule with an
 ``instruction`` is for rewrites by that instruction, one with an ``adapter`` for requests that name
 it; ``rewrites`` are what the engine offers, ``adapters`` those it can use.
+
+A ``Renoise`` is answered by the rule of its draft: ``"renoise": ["second", ["third", "other"]]``
+are the whole texts of one round after another, a list where there are several candidates; after
+the last round its texts come again, and without any those of the draft. Pieces are checked as the
+real engine does, and otherwise not looked at. ``"tokens": "words"`` makes a token of every word
+with the blanks before it instead of every character. ``"probabilities": {"answer": [0.9, 0.2]}``
+are those of a text's tokens, ``"doubts"`` likewise what is told when doubts are asked for; what is
+not listed is 0.9, and -2.0. ``"draft_gone": true`` in a rule keeps none of its drafts, but names
+them as if it did.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dgemma_runtime import cli, process
+from dgemma_runtime.engine.asked import check_pieces
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.job import Job
 from dgemma_wire import endpoint
@@ -28,11 +41,14 @@ from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import (
     Candidate,
     Capabilities,
+    Denoise,
     Draft,
     DraftToken,
     Free,
     ModelLimits,
+    Renoise,
     RuntimeState,
+    SpanToken,
     Timings,
     TokenState,
 )
@@ -40,6 +56,20 @@ from dgemma_wire.messages import (
 LIMITS = ModelLimits(
     prefix_tokens=1024, canvas_tokens=256, span_tokens=64, max_span_tokens=96, chars_per_token=3.5
 )
+
+
+Rule = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A draft that a peer may go on from; ``round`` counts those that led to it."""
+
+    peer: int
+    rule: Rule
+    round: int
+    texts: tuple[str, ...]
+    prefix: str
 
 
 class ScriptedEngine:
@@ -54,6 +84,8 @@ class ScriptedEngine:
             {"rewrites": script.get("rewrites", [])}, type=Capabilities
         )
         self.loads = 0
+        self.drafts: dict[int, Drafted] = {}
+        self.handles = itertools.count(1)
 
     def files(self) -> dict[str, str]:
         return {}
@@ -72,34 +104,32 @@ class ScriptedEngine:
         return Device("cpu", "the script runs anywhere", "float32")
 
     def unload(self) -> None:
-        pass
+        self.drafts.clear()
 
     def denoise(self, job: Job, on_draft: Callable[[Draft], None]) -> Answer:
         request = job.request
-        rules = self.script.get("rules", [])
-        if request.adapter and request.adapter not in self.script.get("adapters", []):
-            raise DenoiseFailed(FailureCode.ADAPTER_UNAVAILABLE, f"no {request.adapter} here")
-        asked = None if request.rewrite is None else request.rewrite.instruction
-        rule = next(
-            (
-                r
-                for r in rules
-                if r.get("when", "") in request.prefix
-                and r.get("instruction") == asked
-                and r.get("adapter", request.adapter) == request.adapter
-            ),
-            {},
-        )
+        if isinstance(request, Renoise):
+            before = self.draft(job.peer, request)
+            rule, spans, prefix = before.rule, len(before.texts), before.prefix
+            rounds = rule.get("renoise") or [before.texts[0]]
+            found = rounds[min(before.round, len(rounds) - 1)]
+            texts = found if isinstance(found, list) else [found]
+            number = before.round + 1
+        else:
+            if request.adapter and request.adapter not in self.script.get("adapters", []):
+                raise DenoiseFailed(FailureCode.ADAPTER_UNAVAILABLE, f"no {request.adapter} here")
+            rule, prefix, number = self.rule(request), request.prefix, 0
+            spans = sum(isinstance(segment, Free) for segment in request.segments)
+            texts = [rule.get("text", ""), *rule.get("others", [])]
         if rule.get("crash"):
             os._exit(9)
         if rule.get("raise"):
-            raise RuntimeError(request.prefix)
+            raise RuntimeError(prefix)
         if code := rule.get("code"):
             raise DenoiseFailed(FailureCode(code), rule.get("message", code))
-        text = rule.get("text", "")
-        texts = [text, *rule.get("others", [])][: request.candidates]
+        texts = texts[: request.candidates]
+        text = texts[0]
         steps = rule.get("steps", 2)
-        spans = sum(isinstance(segment, Free) for segment in request.segments)
         timings: list[float] = []
         for step in range(1, steps + 1):
             job.check()
@@ -130,6 +160,8 @@ class ScriptedEngine:
                     steps=steps,
                     stopped=rule.get("stopped", "settled"),
                     complete=rule.get("complete", True),
+                    draft=self.keep(Drafted(job.peer, rule, number, (answer,) * spans, prefix)),
+                    tokens=(tokens_of(rule, answer, doubt=request.doubt),) * spans,
                 )
                 for i, answer in enumerate(texts)
             ),
@@ -139,10 +171,54 @@ class ScriptedEngine:
                 prefill_ms=0.0,
                 step_ms=tuple(timings),
                 total_ms=sum(timings),
-                prefix_tokens=len(request.prefix) // 4,
+                prefix_tokens=len(prefix) // 4,
                 cached_tokens=0,
             ),
         )
+
+    def rule(self, request: Denoise) -> Rule:
+        """The first rule that fits a request."""
+        asked = None if request.rewrite is None else request.rewrite.instruction
+        return next(
+            (
+                r
+                for r in self.script.get("rules", [])
+                if r.get("when", "") in request.prefix
+                and r.get("instruction") == asked
+                and r.get("adapter", request.adapter) == request.adapter
+            ),
+            {},
+        )
+
+    def keep(self, draft: Drafted) -> int:
+        handle = next(self.handles)
+        if not draft.rule.get("draft_gone"):
+            self.drafts[handle] = draft
+        return handle
+
+    def draft(self, peer: int, request: Renoise) -> Drafted:
+        """The draft that a request goes on from, its pieces checked."""
+        draft = self.drafts.get(request.draft)
+        if draft is None or draft.peer != peer:
+            raise DenoiseFailed(FailureCode.DRAFT_GONE, f"no draft {request.draft} here")
+        check_pieces(request.spans, [len(tokens_of(draft.rule, text)) for text in draft.texts])
+        return draft
+
+
+def tokens_of(rule: Rule, text: str, *, doubt: bool = False) -> tuple[SpanToken, ...]:
+    """A text's tokens as a rule has them."""
+    words = rule.get("tokens") == "words"
+    parts: list[str] = re.findall(r"\s*\w+|\s*[^\w\s]|\s+", text) if words else list(text)
+    sure = rule.get("probabilities", {}).get(text, [])
+    doubts = rule.get("doubts", {}).get(text, [])
+    return tuple(
+        SpanToken(
+            len(part),
+            sure[i] if i < len(sure) else 0.9,
+            (doubts[i] if i < len(doubts) else -2.0) if doubt else None,
+        )
+        for i, part in enumerate(parts)
+    )
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from dgemma_wire.connection import State, refusal
 from dgemma_wire.errors import FailureCode, LocalProtocolError, ProtocolError, RemoteProtocolError
 from dgemma_wire.messages import (
     Cancel,
+    Candidate,
     Clamped,
     Denoise,
     Done,
@@ -24,9 +25,12 @@ from dgemma_wire.messages import (
     Free,
     GetStatus,
     Hello,
+    Kept,
     ModelLimits,
     RefusalCode,
     Refused,
+    Renoise,
+    SpanToken,
     Timings,
     TokenState,
     Welcome,
@@ -83,6 +87,81 @@ def test_a_conversation_byte_by_byte(ends: tuple[Connection, Connection]) -> Non
     assert peer.receive(b"".join(runtime.send(message) for message in answers)) == answers
     assert not peer.open_requests
     assert not runtime.open_requests
+
+
+RENOISE = Renoise(
+    id=1,
+    document="d",
+    draft=7,
+    spans=(
+        (Kept(start=0, end=3), Free(tokens=2), Clamped(text="漢🦜"), Kept(start=5, end=9)),
+        (),
+    ),
+    candidates=2,
+    max_steps=4,
+    deadline_ms=100,
+    seed=2**40,
+    draft_every_ms=0,
+    doubt=True,
+)
+
+
+def test_going_on_from_a_draft_and_its_answer(ends: tuple[Connection, Connection]) -> None:
+    peer, runtime = ends
+    assert runtime.receive(peer.send(RENOISE)) == [RENOISE]
+    candidate = Candidate(
+        texts=("a🦜", ""),
+        score=-0.5,
+        lowest=0.25,
+        steps=3,
+        stopped="settled",
+        draft=8,
+        tokens=((SpanToken(1, 1.0), SpanToken(0, 0.25, -3.5), SpanToken(1, 0.5, 0.25)), ()),
+    )
+    done = Done(id=1, candidates=(candidate,), timings=TIMINGS)
+    assert peer.receive(runtime.send(done)) == [done]
+    assert not peer.open_requests
+    with pytest.raises(LocalProtocolError, match="not larger"):
+        peer.send(RENOISE)
+    with pytest.raises(LocalProtocolError, match="direction"):
+        runtime.send(RENOISE)
+    gone = Failed(id=2, code=FailureCode.DRAFT_GONE, message="m")
+    runtime.receive(peer.send(msgspec.structs.replace(RENOISE, id=2)))
+    assert peer.receive(runtime.send(gone)) == [gone]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"draft": "7"},
+        {"draft": None},
+        {"spans": [[5]]},
+        {"spans": [{"type": "kept", "start": 0, "end": 1}]},
+        {"spans": [[{"type": "kept", "start": 0}]]},
+        {"spans": [[{"type": "kept", "start": 0.5, "end": 1}]]},
+        {"spans": [[{"type": "cept", "start": 0, "end": 1}]]},
+        {"spans": [[{"type": "clamped", "text": b"x"}]]},
+        {"spans": None},
+        {"document": 1},
+        {"doubt": 1},
+    ],
+)
+def test_a_broken_draft_request_is_the_other_sides_fault(
+    ends: tuple[Connection, Connection], changes: dict[str, object]
+) -> None:
+    _, runtime = ends
+    with pytest.raises(RemoteProtocolError, match="no message"):
+        runtime.receive(frame(msgspec.to_builtins(RENOISE) | changes))
+    assert runtime.state is State.CLOSED
+
+
+def test_kept_tokens_are_no_segment_of_a_first_request(
+    ends: tuple[Connection, Connection],
+) -> None:
+    _, runtime = ends
+    wrong = msgspec.to_builtins(denoise()) | {"segments": msgspec.to_builtins(RENOISE.spans[0])}
+    with pytest.raises(RemoteProtocolError, match="no message"):
+        runtime.receive(frame(wrong))
 
 
 @given(st.text(), st.text(), st.integers(0, 2**31), st.booleans())
@@ -193,6 +272,9 @@ def test_refusals() -> None:
 
     assert code(HELLO, "t") is None
     assert code(HELLO, "other") is RefusalCode.TOKEN
+    assert PROTOCOL_VERSION == 3  # with drafts to go on from
+    older = msgspec.structs.replace(HELLO, protocol=PROTOCOL_VERSION - 1)
+    assert code(older, "t") is RefusalCode.PROTOCOL
     newer = msgspec.structs.replace(HELLO, protocol=PROTOCOL_VERSION + 1)
     assert code(newer, "t") is RefusalCode.PROTOCOL
     assert code(newer, "other") is RefusalCode.TOKEN  # strangers learn nothing but that

@@ -72,7 +72,10 @@ class Engine(Protocol):
         ...
 
     def denoise(self, job: Job, on_draft: Callable[[Draft], None]) -> Answer:
-        """Fill the free segments of the job's canvas.
+        """Denoise the free positions of the job's canvas.
+
+        A ``Renoise`` goes on from a draft that an earlier answer to the same peer named; what the
+        engine keeps of drafts is its own, and gone after ``unload``.
 
         ``on_draft`` is called after denoise steps, at most every ``draft_every_ms``.
 

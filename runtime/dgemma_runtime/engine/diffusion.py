@@ -8,28 +8,26 @@ that a runtime without torch can still say what is missing.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from dgemma_runtime import environment
 from dgemma_runtime.canvas import Canvas, lay_out
+from dgemma_runtime.engine.asked import Asked, check_request, read_request
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.engine.files import describe_files, locate_weights
+from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDraft, KeptDrafts
 from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
 from dgemma_runtime.models.base import ModelSpec
-from dgemma_runtime.text import (
-    Codec,
-    EncodedRequest,
-    complete_at,
-    encode_request,
-    load_codec,
-)
+from dgemma_runtime.text import Codec, complete_at, lines_left, load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
-from dgemma_wire.messages import Candidate, Draft, Free, RuntimeState, Timings
+from dgemma_wire.messages import Candidate, Draft, RuntimeState, Timings
 from dgemma_wire.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -44,20 +42,8 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 DraftSink = Callable[[Draft], None]
 
-MAX_CANDIDATES = 8
+ENVIRONMENT = environment.ENVIRONMENT
 _SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
-
-
-ENVIRONMENT = {
-    # Threads that spin while they wait lose their turn to whatever else runs: with one core busy, a
-    # step took seconds instead of 40 ms.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Every prefix length is a new shape, and torch's CPU libraries keep what they made for up to
-    # 1024 shapes each: hundreds of MiB that nothing uses again.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
-    "LRU_CACHE_CAPACITY": "32",
-}
-"""What torch's libraries read when they are loaded; the user's own values go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +86,7 @@ class DiffusionEngine:
         self._adapters_dir = adapters_dir
         self._clock = clock
         self._loaded: _Loaded | None = None
+        self._kept = KeptDrafts(clock)
 
     def files(self) -> dict[str, str]:
         """Return the model's files and what is known of each; see ``Engine``."""
@@ -116,8 +103,7 @@ class DiffusionEngine:
 
     def load(self, report: Callable[[LoadProgress], None]) -> Device:
         """Bring the weights onto the device; see ``Engine``."""
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        environment.prepare()
         try:
             import torch
 
@@ -166,12 +152,13 @@ class DiffusionEngine:
         if self._loaded is None:
             return
         self._loaded = None
+        self._kept.clear()
         from dgemma_runtime.engine.device import free_memory
 
         free_memory()
 
     def denoise(self, job: Job, on_draft: DraftSink) -> Answer:
-        """Fill the free segments of the job's canvas; see ``Engine``."""
+        """Denoise the free positions of the job's canvas; see ``Engine``."""
         loaded = self._loaded
         if loaded is None:
             raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "The model is not loaded.")
@@ -188,6 +175,7 @@ class DiffusionEngine:
         # Behind the handler: until it is left, the error's traceback holds the step's tensors.
         log.warning("%s ran out of memory on a request", loaded.device)
         loaded.cache.clear()
+        self._kept.clear()
         loaded.shelf.clear()
         device.free_memory()
         raise DenoiseFailed(
@@ -201,20 +189,11 @@ class DiffusionEngine:
         request, spec = job.request, self._spec
         began = self._clock()
         job.check()
-        _check_request(job)
+        check_request(request)
         _check_time(job, self._clock())
-        adapter = loaded.shelf.get(request.adapter)
-        prompt = spec.prompt.lay_out(request.prefix, request.rewrite)
-        encoded = encode_request(
-            loaded.codec,
-            prompt.file,
-            request.segments,
-            prefix_tokens=spec.limits.prefix_tokens,
-            tail_tokens=spec.layout.tail_tokens,
-            start_ids=spec.start_ids,
-            kept=prompt.block,
-        )
-        prefix_ids, canvas = lay_out(encoded.prefix_ids, encoded.segments, spec.layout)
+        asked = read_request(job, loaded.codec, spec, self._kept)
+        adapter = loaded.shelf.get(asked.source.adapter)
+        prefix_ids, canvas = lay_out(asked.source.request.prefix_ids, asked.segments, spec.layout)
         laid_out = self._clock()
 
         def still_wanted() -> None:
@@ -226,18 +205,24 @@ class DiffusionEngine:
         prefilled = self._clock()
         job.check()
 
-        work = _Work(spec, self._clock, loaded, job, encoded, canvas, prefix, adapter, on_draft)
-        candidates: list[Candidate] = []
+        work = _Work(spec, self._clock, loaded, job, asked, canvas, prefix, adapter, on_draft)
+        found: list[tuple[Candidate, tuple[DraftSpan, ...]]] = []
         for number in range(request.candidates):
-            candidate = work.candidate(number)
-            if candidate is None:
+            made = work.candidate(number)
+            if made is None:
                 break
-            if all(candidate.texts != other.texts for other in candidates):
-                candidates.append(candidate)
-        candidates.sort(key=lambda candidate: candidate.score, reverse=True)
+            if all(made[0].texts != other.texts for other, _ in found):
+                found.append(made)
+        found.sort(key=lambda each: each[0].score, reverse=True)
+        candidates = tuple(
+            msgspec.structs.replace(
+                candidate, draft=self._kept.keep(job.peer, KeptDraft(asked.source, spans))
+            )
+            for candidate, spans in found
+        )
         done = self._clock()
         return Answer(
-            tuple(candidates),
+            candidates,
             Timings(
                 queue_ms=0.0 if job.started is None else (job.started - job.received) * 1000,
                 layout_ms=(laid_out - began) * 1000,
@@ -246,6 +231,7 @@ class DiffusionEngine:
                 total_ms=(done - job.received) * 1000,
                 prefix_tokens=len(prefix_ids),
                 cached_tokens=cached,
+                doubt_ms=work.doubt_ms,
             ),
         )
 
@@ -258,16 +244,20 @@ class _Work:
     clock: Clock
     loaded: _Loaded
     job: Job
-    encoded: EncodedRequest
+    asked: Asked
     canvas: Canvas
     prefix: PrefixState
     adapter: ModelAdapter
     on_draft: DraftSink
     step_ms: list[float] = field(default_factory=list)
+    doubt_ms: float = 0.0
     drafted: float | None = None
 
-    def candidate(self, number: int) -> Candidate | None:
+    def candidate(self, number: int) -> tuple[Candidate, tuple[DraftSpan, ...]] | None:
         """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
+
+        Returns:
+            The candidate, and what is to be kept of its spans.
 
         Raises:
             JobCancelled: The job is no longer wanted.
@@ -279,7 +269,7 @@ class _Work:
         from dgemma_runtime.engine.drafts import make_candidate
 
         spec, job, loaded = self.spec, self.job, self.loaded
-        spans, codec = self.encoded.spans, loaded.codec
+        spans, codec = self.asked.spans, loaded.codec
         free = sum(self.canvas.free)
         problem = loop.make_problem(
             self.canvas,
@@ -287,7 +277,9 @@ class _Work:
             max_steps=job.request.max_steps or spec.sampler.max_steps or free,
             sample=number > 0 or not spec.sampler.greedy_first,
             end_ids=spec.end_ids,
-            needed=lambda span, ids: complete_at(codec, ids, spans[span].max_lines),
+            needed=lambda span, earlier, ids: complete_at(
+                codec, ids, lines_left(codec, earlier, spans[span].max_lines)
+            ),
         )
         generator = torch.Generator(device=loaded.device)
         generator.manual_seed(candidate_seed(job.request.seed, number))
@@ -310,7 +302,27 @@ class _Work:
             if state.settled:
                 stopped = "settled"
                 break
-        return make_candidate(codec, problem, state, spans, stopped)
+        doubts: Mapping[int, float] = {}
+        if job.request.doubt:
+            doubts = self._doubts(problem, state, generator)
+        return make_candidate(codec, problem, state, spans, stopped, doubts)
+
+    def _doubts(
+        self, problem: Problem, state: State, generator: torch.Generator
+    ) -> Mapping[int, float]:
+        """Measure the doubt of a finished draft, as far as there is time."""
+        from dgemma_runtime.engine import doubt
+
+        def go_on() -> bool:
+            self.job.check()
+            return self.job.deadline is None or self.clock() < self.job.deadline
+
+        before = self.clock()
+        found = doubt.measure(
+            self.adapter, self.prefix, problem, state, self.spec.noise, generator, go_on
+        )
+        self.doubt_ms += (self.clock() - before) * 1000
+        return found
 
     def _draft(self, number: int, problem: Problem, state: State, before: float) -> None:
         """Note the step's time and show the canvas when a draft is due."""
@@ -332,7 +344,7 @@ class _Work:
                     self.loaded.codec,
                     problem,
                     state,
-                    self.encoded.spans,
+                    self.asked.spans,
                     self.spec.noise.kind,
                 ),
             )
@@ -349,19 +361,3 @@ def _check_time(job: Job, now: float) -> None:
         raise DenoiseFailed(
             FailureCode.DEADLINE, "The deadline passed before the first denoise step."
         )
-
-
-def _check_request(job: Job) -> None:
-    request = job.request
-    wrong = None
-    if not 1 <= request.candidates <= MAX_CANDIDATES:
-        wrong = f"`candidates` is {request.candidates}; 1 to {MAX_CANDIDATES} are possible."
-    elif request.max_steps is not None and request.max_steps < 1:
-        wrong = f"`max_steps` is {request.max_steps}; at least 1 is needed."
-    elif any(
-        isinstance(segment, Free) and segment.max_lines is not None and segment.max_lines < 1
-        for segment in request.segments
-    ):
-        wrong = "`max_lines` of a free segment is below 1."
-    if wrong is not None:
-        raise DenoiseFailed(FailureCode.BAD_REQUEST, wrong)

@@ -7,24 +7,23 @@ One step, for every model:
 3. choose a token per row (argmax, or a draw),
 4. accept some of them,
 5. renoise the others,
-6. close spans that have reached their end,
+6. close free pieces that have reached their end,
 7. clamp: known tokens go back to their positions,
 8. stop when the rows that will be read out are settled.
 
 What noise is differs by model (``Noise``): with uniform noise every free row is predicted again at
 every step, with a mask token accepted rows are decided for good. Statistics are over free rows
-only. Knows no tokenizer, no request and no clock: where a span ends comes in as a function.
+only. Knows no tokenizer, no request and no clock: where lines end comes in as a function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
-from dgemma_runtime.canvas import Canvas
+from dgemma_runtime.canvas import Canvas, NeededTokens, read_span
 from dgemma_runtime.engine import sampler, stopping
 from dgemma_runtime.engine.verify import verify, wants_verifying
 from dgemma_runtime.models.base import (
@@ -37,9 +36,6 @@ from dgemma_runtime.models.base import (
     SamplerConfig,
 )
 
-NeededTokens = Callable[[int, Sequence[int]], int | None]
-"""Given a span's number and its leading tokens: how many of them its text needs, ``None`` all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -49,17 +45,17 @@ class Problem:
         canvas: The layout that is filled.
         known: Token ids (canvas,), meaningless where ``free``.
         free: Positions to denoise (canvas,), bool.
-        span_of: Number of each position's span (canvas,), -1 at clamped ones.
+        piece_of: Number of each position's free piece (canvas,), -1 at clamped ones.
         max_steps: Length of the schedule.
         sample: Draw tokens instead of taking the argmax.
-        end_ids: Tokens that end a span.
+        end_ids: Tokens that end a free piece.
         needed: See ``NeededTokens``.
     """
 
     canvas: Canvas
     known: Tensor
     free: Tensor
-    span_of: Tensor
+    piece_of: Tensor
     max_steps: int
     sample: bool
     end_ids: tuple[int, ...]
@@ -104,14 +100,15 @@ def make_problem(
     needed: NeededTokens,
 ) -> Problem:
     """Put a canvas onto the device."""
-    span_of = torch.full((len(canvas.ids),), -1, dtype=torch.long)
-    for number, (start, end) in enumerate(canvas.spans):
-        span_of[start:end] = number
+    piece_of = torch.full((len(canvas.ids),), -1, dtype=torch.long)
+    every = (piece for pieces in canvas.pieces for piece in pieces)
+    for number, (start, end) in enumerate(every):
+        piece_of[start:end] = number
     return Problem(
         canvas=canvas,
         known=torch.tensor(canvas.ids, dtype=torch.long, device=device),
         free=torch.tensor(canvas.free, dtype=torch.bool, device=device),
-        span_of=span_of.to(device),
+        piece_of=piece_of.to(device),
         max_steps=max_steps,
         sample=sample,
         end_ids=end_ids,
@@ -121,7 +118,6 @@ def make_problem(
 
 def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
     """Return the state before the first step: noise at every free position."""
-    count = len(problem.canvas.ids)
     if noise.kind is NoiseKind.UNIFORM:
         start = torch.empty_like(problem.known)
         start[problem.free] = sampler.uniform_noise(
@@ -135,7 +131,7 @@ def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
         decided=~problem.free,
         accepted=torch.zeros_like(problem.free),
         best=tokens,
-        log_probability=torch.zeros(count, device=tokens.device),
+        log_probability=torch.tensor(problem.canvas.log_probability, device=tokens.device),
     )
 
 
@@ -183,7 +179,7 @@ def step(
     else:
         probability = sampler.log_probabilities_of(logits, chosen, total).exp()
         accepted = sampler.accept_leading_run(
-            probability, problem.span_of[rows], config.run_confidence
+            probability, problem.piece_of[rows], config.run_confidence
         )
     # (5) renoise
     if uniform:
@@ -209,7 +205,7 @@ def step(
     )
     # (6) close
     if not uniform:
-        after = close_spans(problem, after)
+        after = close_pieces(problem, after)
         after = replace(after, feedback=logits[~after.decided[rows]])
     # (7) clamp
     after = replace(
@@ -230,38 +226,40 @@ def step(
     return replace(after, settled=settled)
 
 
-def close_spans(problem: Problem, state: State) -> State:
-    """Decide the rest of every span whose decided head holds its end: an end token, or its lines.
+def close_pieces(problem: Problem, state: State) -> State:
+    """Decide the rest of every free piece whose decided head holds its end: a token, or its lines.
 
     The positions right of the end become end tokens.
     """
     if not problem.end_ids:
         return state
     tokens, decided, best = state.tokens, state.decided, state.best
-    for number, (start, end) in enumerate(problem.canvas.spans):
-        flags = decided[start:end].tolist()
-        head = flags.index(False) if False in flags else len(flags)
-        ids = tokens[start : start + head].tolist()
-        at = next((i for i, token in enumerate(ids) if token in problem.end_ids), None)
-        if at is None:
-            at = problem.needed(number, ids)
-        if at is not None and (at < head or head < len(flags)):
-            tokens, decided, best = tokens.clone(), decided.clone(), best.clone()
-            tokens[start + at : end] = problem.end_ids[0]
-            best[start + at : end] = problem.end_ids[0]
-            decided[start + at : end] = True
+    for number, pieces in enumerate(problem.canvas.pieces):
+        earlier: list[int] | None = []  # none while a piece on the left is open: lines are unknown
+        for start, end in pieces:
+            flags = decided[start:end].tolist()
+            head = flags.index(False) if False in flags else len(flags)
+            ids = tokens[start : start + head].tolist()
+            at = next((i for i, token in enumerate(ids) if token in problem.end_ids), None)
+            if at is None and earlier is not None:
+                at = problem.needed(number, earlier, ids)
+            if at is not None and (at < head or head < len(flags)):
+                tokens, decided, best = tokens.clone(), decided.clone(), best.clone()
+                tokens[start + at : end] = problem.end_ids[0]
+                best[start + at : end] = problem.end_ids[0]
+                decided[start + at : end] = True
+            closed = at is not None or head == len(flags)
+            earlier = [*earlier, *ids[:at]] if closed and earlier is not None else None
     return replace(state, tokens=tokens, decided=decided, best=best)
 
 
 def rows_read(problem: Problem, best: Tensor) -> Tensor:
-    """Return which positions (canvas,) make up the texts that will be read out of ``best``."""
-    read = problem.free.clone()
-    for number, (start, end) in enumerate(problem.canvas.spans):
-        ids = best[start:end].tolist()
-        at = next((i + 1 for i, token in enumerate(ids) if token in problem.end_ids), None)
-        lines = problem.needed(number, ids[:at])
-        if lines is not None:
-            at = lines
-        if at is not None:
-            read[start + at : end] = False
-    return read
+    """Return which free positions (canvas,) make up what will be read out of ``best``."""
+    read = torch.zeros_like(problem.free)
+    ids = best.tolist()
+    for number in range(len(problem.canvas.spans)):
+        found = read_span(problem.canvas, number, ids, problem.end_ids, problem.needed)
+        for start, end in found.parts:
+            read[start:end] = True
+        read[list(found.ends)] = True
+    return read & problem.free

@@ -80,18 +80,18 @@ def accept_entropy_bound(entropy: Tensor, bound: float) -> Tensor:
     return torch.zeros_like(within).scatter(0, order, within)
 
 
-def accept_leading_run(probability: Tensor, span_of: Tensor, threshold: float) -> Tensor:
-    """Accept the leftmost row and the confident run of rows after it, within its span.
+def accept_leading_run(probability: Tensor, piece_of: Tensor, threshold: float) -> Tensor:
+    """Accept the leftmost row and the confident run of rows after it, within its free piece.
 
     Args:
         probability: Of each row's token (rows,), rows in canvas order.
-        span_of: Number of the span each row belongs to (rows,).
+        piece_of: Number of the free piece each row belongs to (rows,).
         threshold: What a token of the run must exceed.
 
     Returns:
         Accepted rows (rows,), bool.
     """
-    run = (probability > threshold) & (span_of == span_of[0])
+    run = (probability > threshold) & (piece_of == piece_of[0])
     run[0] = True
     return run.long().cumprod(0).bool()
 

@@ -5,8 +5,8 @@ neighbours turn out to be. The causal pass of the same weights knows no suffix, 
 draft token after the ones before it, and does so in one pass over a few rows. Their product is
 better than either, and a run that both agree on may be accepted whole.
 
-The causal model has no token for the end of a span. But where a span ends the suffix begins, so it
-is the probability of the suffix's first token that it gives to the end.
+The causal model has no token for the end of a free piece. But where a piece ends the text after it
+begins, so it is the probability of that text's first token that it gives to the end.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def verify(
     config: SamplerConfig,
     generator: Generator,
 ) -> Verified:
-    """Score the draft of the first open span's next tokens by both passes, and accept a run of it.
+    """Score the draft of the first open piece's next tokens by both passes, and accept a run of it.
 
     The run goes on while the joint choice is the draft's token, since behind another one the causal
     scores are of a text that is not there, and while its joint probability exceeds
@@ -78,8 +78,8 @@ def verify(
         config: Weight of the causal pass, length of a draft, confidence.
         generator: For candidates that are drawn.
     """
-    span = problem.span_of[rows]
-    inside = int((span == span[0]).long().cumprod(0).sum())
+    piece = problem.piece_of[rows]
+    inside = int((piece == piece[0]).long().cumprod(0).sum())
     ends = torch.tensor(problem.end_ids, device=rows.device)
     draft = logits[: min(inside, config.verify_tokens)].argmax(-1)
     stops = torch.isin(draft, ends).nonzero()
@@ -94,7 +94,7 @@ def verify(
     causal = adapter.causal_logits(
         [*before.tolist(), *draft[:-1].tolist()], prefix, count
     ).log_softmax(-1)  # (count, vocab)
-    causal[:, ends] = _end_scores(causal, problem, int(span[0]))[:, None]
+    causal[:, ends] = _end_scores(causal, problem, int(rows[0]))[:, None]
     joint = logits[:count].log_softmax(-1) + config.verify_weight * causal
     joint = joint.log_softmax(-1)
 
@@ -112,9 +112,10 @@ def verify(
     return Verified(chosen, accepted, score)
 
 
-def _end_scores(causal: Tensor, problem: Problem, span: int) -> Tensor:
-    """Return the causal log-probability (rows,) that the suffix begins here."""
-    behind = problem.canvas.spans[span][1]
+def _end_scores(causal: Tensor, problem: Problem, row: int) -> Tensor:
+    """Return the causal log-probability (rows,) that what follows ``row``'s piece begins here."""
+    pieces = (piece for pieces in problem.canvas.pieces for piece in pieces)
+    behind = next(end for start, end in pieces if start <= row < end)
     if behind < len(problem.canvas.ids) and not problem.canvas.free[behind]:
         return causal[:, problem.canvas.ids[behind]].clone()
     return causal.amax(-1)  # nothing is known to follow: leave it to the canvas pass

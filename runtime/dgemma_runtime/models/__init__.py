@@ -23,7 +23,7 @@ from dgemma_runtime.models.base import (
 )
 from dgemma_runtime.prompt import layout_named
 from dgemma_wire.errors import ModelError
-from dgemma_wire.messages import Capabilities, ModelLimits
+from dgemma_wire.messages import Capabilities, ModelLimits, RewriteKind
 
 if TYPE_CHECKING:
     import torch
@@ -100,10 +100,17 @@ def read_spec(path: Path) -> ModelSpec:
             dims=tuple(data["dims"].items()),
             base=_base(data["base"], path.parent) if "base" in data else None,
             prompt=layout_named(data.get("prompt", "raw")),
-            capabilities=msgspec.convert({"rewrites": data.get("rewrites", [])}, type=Capabilities),
+            capabilities=_capabilities(data),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a model.json of this release: {error!r}") from error
+
+
+def _capabilities(data: dict[str, Any]) -> Capabilities:
+    return Capabilities(
+        rewrites=msgspec.convert(data.get("rewrites", []), type=tuple[RewriteKind, ...]),
+        least_score=data.get("least_score"),
+    )
 
 
 def _base(data: dict[str, Any], home: Path) -> BaseSource | BaseFolder:

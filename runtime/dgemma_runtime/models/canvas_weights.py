@@ -27,7 +27,8 @@ _PARTS = {
     "down": ("mlp.down_proj",),
 }
 _HEAD = "lm_head.weight"
-_DRAFT = "input.draft"
+DRAFT_ROW = "input.draft"
+"""Only in adapters that have learned from their own drafts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,39 +173,49 @@ def _canvas_part(
     embedding: Tensor, prefix: tuple[Layer, ...], adapter: dict[str, Tensor]
 ) -> dict[str, Any]:
     """Return the members of ``Weights`` that an adapter file decides."""
-    try:
-        return {
-            "canvas": tuple(
-                replace(
-                    layer,
-                    **{
-                        name: _merged(getattr(layer, name), adapter, f"layers.{i}.{name}")
-                        for name in LINEARS
-                    },
-                )
-                for i, layer in enumerate(prefix)
-            ),
-            "mask_row": _row(embedding, adapter, "input.mask"),
-            "fill_row": _row(embedding, adapter, "input.fill"),
-            "fill_head": _row(embedding, adapter, "output.fill"),
-            "draft_row": _row(embedding, adapter, _DRAFT) if _DRAFT in adapter else None,
-        }
-    except KeyError as error:
-        raise ModelError(f"The adapter lacks the tensor {error}.") from error
+    return {
+        "canvas": tuple(
+            replace(
+                layer,
+                **{
+                    name: _merged(getattr(layer, name), adapter, f"layers.{i}.{name}")
+                    for name in LINEARS
+                },
+            )
+            for i, layer in enumerate(prefix)
+        ),
+        "mask_row": _row(embedding, adapter, "input.mask"),
+        "fill_row": _row(embedding, adapter, "input.fill"),
+        "fill_head": _row(embedding, adapter, "output.fill"),
+        "draft_row": _row(embedding, adapter, DRAFT_ROW) if DRAFT_ROW in adapter else None,
+    }
 
 
 def _merged(plain: Tensor, adapter: dict[str, Tensor], name: str) -> Tensor:
     """Return a matrix (out, in) with the adapter's low-rank change, added in float32."""
-    rank = adapter[f"{name}.lora_a"].shape[0]
     outputs, inputs = plain.shape
-    first = _whole(adapter, f"{name}.lora_a", (rank, inputs))
-    second = _whole(adapter, f"{name}.lora_b", (outputs, rank))
+    rank = rank_of(adapter, name)
+    first = whole(adapter, f"{name}.lora_a", (rank, inputs))
+    second = whole(adapter, f"{name}.lora_b", (outputs, rank))
     change = (second @ first).to(plain.device)
     return (plain.float() + change).to(plain.dtype)
 
 
-def _whole(adapter: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor in float32; int8 ones are stored with a scale per row."""
+def rank_of(adapter: dict[str, Tensor], name: str) -> int:
+    """Return the rank of a matrix's change.
+
+    Raises:
+        ModelError: The adapter has none for it.
+    """
+    return _stored(adapter, f"{name}.lora_a").shape[0]
+
+
+def whole(adapter: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor of an adapter in float32; int8 ones are stored with a scale per row.
+
+    Raises:
+        ModelError: It is missing or of another shape.
+    """
     tensor = _shaped(adapter, name, shape)
     if tensor.dtype != torch.int8:
         return tensor.float()
@@ -219,13 +230,19 @@ def _row(embedding: Tensor, adapter: dict[str, Tensor], name: str) -> Tensor:
 
 def _shaped(adapter: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
     # Checked by hand: to tell it from the device being out of memory, and a broadcast from a fit.
-    tensor = adapter[name]
+    tensor = _stored(adapter, name)
     if tensor.shape != shape:
         raise ModelError(
             f"The adapter does not fit the base weights: {name} has the shape "
             f"{tuple(tensor.shape)} instead of {shape}."
         )
     return tensor
+
+
+def _stored(adapter: dict[str, Tensor], name: str) -> Tensor:
+    if name not in adapter:
+        raise ModelError(f"The adapter lacks the tensor {name!r}.")
+    return adapter[name]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -33,6 +33,7 @@ from dgemma_runtime.models.canvas_weights import (
     make_weights,
     read_tensors,
 )
+from dgemma_wire.adapters import WEIGHTS_FILE
 
 __all__ = ["LINEARS", "CausalCanvas", "Dims", "KeyValues", "Special", "load_adapter"]
 
@@ -245,17 +246,23 @@ def load_adapter(
     """
     numbers = dict(spec.dims)
     dims = dims_of(spec)
-    special = Special(
-        mask_id=spec.noise.mask_id, fill_id=spec.end_ids[0], banned=int(numbers["banned"])
-    )
     tensors = read_tensors(base)
     if isinstance(spec.base, BaseFolder):
         check_folder(base, numbers)
         if ties_head(base):
             tensors.pop("lm_head.weight", None)  # some files hold the embedding twice
-    adapter = read_tensors(spec.folder / "adapter.safetensors")
+    adapter = read_tensors(spec.folder / WEIGHTS_FILE)
     weights = make_weights(tensors, adapter, dims, device, dtype)
-    return CausalCanvas(dims, special, weights, _inverse_frequencies(dims, device))
+    return CausalCanvas(dims, special_of(spec), weights, _inverse_frequencies(dims, device))
+
+
+def special_of(spec: ModelSpec) -> Special:
+    """Return the special tokens that a spec states."""
+    return Special(
+        mask_id=spec.noise.mask_id,
+        fill_id=spec.end_ids[0],
+        banned=int(dict(spec.dims)["banned"]),
+    )
 
 
 def dims_of(spec: ModelSpec) -> Dims:

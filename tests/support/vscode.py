@@ -1,0 +1,317 @@
+"""A real VS Code in a real browser: code-server, the packaged extension, Chromium.
+
+The server's input is recorded on its way, so that tests can see what was sent and what was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+EXTENSION = ROOT / "editors/vscode"
+VSIX = EXTENSION / "out/dgemma.vsix"
+WAIT_S = float(os.environ.get("DGEMMA_TEST_WAIT_S", "60"))
+"""Long, since the machine may be busy; nothing here waits longer than it must."""
+
+FLAGS = (
+    "--auth=none",
+    "--disable-telemetry",
+    "--disable-update-check",
+    "--disable-workspace-trust",
+    "--disable-getting-started-override",
+)
+BROWSER_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
+
+Found = TypeVar("Found")
+
+_spec = importlib.util.spec_from_file_location("get_vscode", ROOT / "scripts/get_vscode.py")
+assert _spec is not None
+assert _spec.loader is not None
+installed = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(installed)
+
+QUIET_SETTINGS: dict[str, Any] = {
+    "security.workspace.trust.enabled": False,
+    "workbench.startupEditor": "none",
+    "workbench.editor.useModal": "off",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "chat.disableAIFeatures": True,
+    "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
+    "editor.suggestOnTriggerCharacters": False,
+    "editor.wordBasedSuggestions": "off",
+    "editor.autoClosingBrackets": "never",
+    "editor.autoIndent": "none",
+    "editor.minimap.enabled": False,
+    "files.eol": "\n",
+    "telemetry.telemetryLevel": "off",
+    "update.mode": "none",
+    "extensions.autoCheckUpdates": False,
+}
+
+
+def build() -> Path:
+    """Package the extension as it stands."""
+    ran = subprocess.run(
+        ["npm", "run", "package"], cwd=EXTENSION, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return VSIX
+
+
+def until(what: str, look: Callable[[], Found | None], seconds: float = WAIT_S) -> Found:
+    """Look again and again until there is something."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+class Code:
+    """One code-server, and the page of one window of it."""
+
+    def __init__(self, folder: Path, page: Page, port: int, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.page = page
+        self.port = port
+        self.base = settings
+        self.sent_file = folder / "sent.log"
+        self.workspace = folder / "work"
+
+    until = staticmethod(until)
+
+    # -- settings and files ---------------------------------------------------------------------
+
+    def settings(self, **more: Any) -> None:
+        """Make these the user's settings; in a window as a person does, for nobody watches files.
+
+        Two underscores in a name stand for a dot.
+        """
+        written = {**self.base, **{name.replace("__", "."): more[name] for name in more}}
+        if self.page.url == "about:blank":
+            self.settings_file.parent.mkdir(parents=True, exist_ok=True)
+            self.settings_file.write_text(json.dumps(written))
+        elif json.loads(self.settings_file.read_text() or "{}") != written:
+            self.command("Preferences: Open User Settings (JSON)")
+            tab = self.page.locator(".tab.active", has_text="settings.json")
+            tab.wait_for(timeout=WAIT_S * 1000)
+            self.page.locator(".editor-instance .view-lines").first.click(timeout=WAIT_S * 1000)
+            shown = self.page.locator(".editor-instance .view-lines").first
+            self.press("Control+a", "Delete")
+            until("an empty editor", lambda: not (shown.text_content() or "").strip("\xa0 "))
+            self.page.keyboard.insert_text(json.dumps(written))
+            until("the new text", lambda: (shown.text_content() or "").strip())
+            self.save()
+            until("settings", lambda: self.settings_file.read_text() == json.dumps(written))
+            self.press("Control+w")
+            tab.wait_for(state="hidden", timeout=WAIT_S * 1000)
+
+    @property
+    def settings_file(self) -> Path:
+        return self.folder / "user/User/settings.json"
+
+    def read_setting(self, name: str) -> Any:
+        return json.loads(self.settings_file.read_text()).get(name)
+
+    def open(self, name: str, text: str) -> Path:
+        """Open a file, in a new window when there is none yet."""
+        file = self.workspace / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode())
+        if self.page.url == "about:blank":
+            address = f"127.0.0.1:{self.port}"
+            payload = json.dumps([["openFile", f"vscode-remote://{address}{file}"]])
+            query = urllib.parse.urlencode({"folder": str(self.workspace), "payload": payload})
+            self.page.goto(f"http://{address}/?{query}", wait_until="commit")
+        else:
+            self.press("Control+p")
+            self.pick(file.name, str(file))
+        tab = self.page.locator(".tab.active", has_text=file.name)
+        tab.wait_for(timeout=WAIT_S * 1000)
+        self.page.locator(".editor-instance .view-lines").first.click(timeout=WAIT_S * 1000)
+        return file
+
+    def opened(self, name: str, text: str) -> Path:
+        """Open a file, and wait until the server has been told of it."""
+        file = self.open(name, text)
+        until("didOpen", lambda: file.as_uri() in self.sent("textDocument/didOpen"))
+        return file
+
+    def sent(self, method: str) -> str:
+        """Return the messages of a method that went to the server so far."""
+        text = self.sent_file.read_text(errors="replace") if self.sent_file.exists() else ""
+        parts = text.split("Content-Length: ")
+        return "".join(part for part in parts if f'"method":"{method}"' in part)
+
+    # -- hands and eyes -------------------------------------------------------------------------
+
+    def _fill(self, text: str) -> None:
+        box = self.page.locator(".quick-input-widget input[type=text]").first
+        box.wait_for(state="visible", timeout=WAIT_S * 1000)
+        box.fill(text)
+
+    def answer(self, text: str) -> None:
+        """Fill in the box that asks for something."""
+        self._fill(text)
+        self.press("Enter")
+
+    def go_to(self, line: int, column: int) -> None:
+        """Put the cursor at a place, counted from one."""
+        self.press("Control+g")
+        self.answer(f":{line}:{column}")
+        place = f"Ln {line}, Col {column}"
+        self.page.locator(".statusbar-item", has_text=place).wait_for(timeout=WAIT_S * 1000)
+
+    def select_lines(self, first: int, last: int) -> None:
+        """Select whole lines, counted from one."""
+        self.go_to(first, 1)
+        self.press(*["Shift+ArrowDown"] * (last - first + 1))
+
+    def type(self, text: str, delay: float = 60) -> None:
+        self.page.keyboard.type(text, delay=delay)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def command(self, title: str) -> None:
+        """Run a command by its title in the palette."""
+        self.press("F1")
+        self.pick(title, f">{title}")
+
+    def pick(self, text: str, typed: str | None = None) -> None:
+        """Choose the row with a text in the list that is open, having typed what finds it."""
+        self._fill(text if typed is None else typed)
+        row = self.page.locator(".quick-input-list .monaco-list-row.focused", has_text=text).first
+        row.wait_for(state="visible", timeout=WAIT_S * 1000)
+        self.press("Enter")
+        row.wait_for(state="hidden", timeout=WAIT_S * 1000)
+
+    def ghost(self) -> str:
+        """Return the ghost text that is to be seen, without line breaks."""
+        parts = self.page.locator('[class*="ghost-text"]').all_text_contents()
+        return "".join(parts).replace("\xa0", " ")
+
+    def wait_ghost(self, text: str) -> None:
+        until(f"ghost text {text!r}", lambda: text in self.ghost())
+
+    def lens(self, title: str) -> None:
+        """Click the first code lens with a title."""
+        link = self.page.locator(".codelens-decoration a", has_text=title).first
+        link.wait_for(state="visible", timeout=WAIT_S * 1000)
+        link.click()
+
+    def notice(self, text: str) -> None:
+        """Wait for a notification with a text, and close it."""
+        notice = self.page.locator(".notification-list-item", has_text=text).first
+        notice.wait_for(timeout=WAIT_S * 1000)
+        self.command("Notifications: Clear All Notifications")
+
+    def state(self) -> str:
+        """Return what the status bar item tells a screen reader."""
+        item = self.page.locator('.statusbar-item[id*="dgemma.status"] [aria-label]').first
+        return item.get_attribute("aria-label", timeout=WAIT_S * 1000) or ""
+
+    def wait_state(self, text: str) -> None:
+        until(f"status {text!r}", lambda: text in self.state())
+
+    def save(self) -> None:
+        self.press("Control+s")
+
+    def saved(self, file: Path, text: str) -> None:
+        """Save, and wait until the file has a text."""
+
+        def same() -> bool:
+            return file.read_bytes().decode() == text
+
+        self.save()
+        with contextlib.suppress(AssertionError):
+            until("saved", same, 15)
+        assert file.read_bytes().decode() == text
+
+
+@contextlib.contextmanager
+def start(folder: Path, runtime: dict[str, Any]) -> Iterator[Code]:
+    """Start VS Code with the extension installed; ``runtime`` are settings of dgemma."""
+    node, entry = str(installed.node()), str(installed.entry())
+    user, extensions = str(folder / "user"), str(folder / "extensions")
+    (folder / "work").mkdir(parents=True)
+    places = ["--user-data-dir", user, "--extensions-dir", extensions]
+    ran = subprocess.run(
+        [node, entry, *places, "--install-extension", str(VSIX)], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    log, sent = folder / "lsp.log", folder / "sent.log"
+    server = [sys.executable, "-m", "dgemma_lsp", "--log-file", str(log)]
+    # tee keeps nothing back: what is in the file is what the server has got.
+    shell = f"tee -a {shlex.quote(str(sent))} | {shlex.join(server)}"
+    settings = {**QUIET_SETTINGS, "dgemma.server.command": ["sh", "-c", shell], **runtime}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "code-server.log").open("wb") as output:
+        process = subprocess.Popen(
+            [node, entry, *FLAGS, "--bind-addr", f"127.0.0.1:{port}", *places],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "PATH": _path()},
+            start_new_session=True,
+        )
+    try:
+        until("code-server", lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=str(installed.chromium()),
+                args=list(BROWSER_FLAGS),
+            )
+            page = browser.new_page(viewport={"width": 1000, "height": 620})
+            code = Code(folder, page, port, settings)
+            code.settings()
+            yield code
+            browser.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _path() -> str:
+    """Return the PATH without folders that have a dgemma: which one starts is for tests to say."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(each for each in folders if not Path(each, "dgemma").exists())
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
