@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from dgemma_runtime.engine.diffusion import ENVIRONMENT
+from dgemma_runtime.environment import prepare
 
 ROOT = Path(__file__).parent.parent
 NEOVIM = Path(sys.executable).parent / "nvim"
@@ -26,8 +26,7 @@ if REQUIRE_ALL:
     hypothesis.settings.load_profile("steady")
 
 # As the runtime sets them: tests in parallel would wait for each other's spinning threads.
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+prepare()
 
 sys.path.insert(0, str(ROOT / "tests"))  # tests/support is imported as ``support``
 

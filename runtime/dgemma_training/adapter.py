@@ -9,12 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dgemma_runtime.models.canvas_weights import LINEARS, Dims, Trunk
+from dgemma_runtime.models.canvas_weights import DRAFT_ROW, LINEARS, Dims, Trunk, rank_of, whole
+from dgemma_wire.errors import ModelError
 
-ROWS = ("input.mask", "input.fill", "input.draft", "output.fill")
+ROWS = ("input.mask", "input.fill", DRAFT_ROW, "output.fill")
 """Rows of the embedding and of the output head that the canvas pass has for itself.
 
 ``input.mask``: an undecided position; ``input.fill``: a slot behind the span's end;
@@ -63,7 +64,7 @@ class CanvasLora(nn.Module):
             {
                 _key("input.mask"): nn.Parameter(mean.clone()),
                 _key("input.fill"): nn.Parameter(like_newline.clone()),
-                _key("input.draft"): nn.Parameter(mean.clone()),
+                _key(DRAFT_ROW): nn.Parameter(mean.clone()),
                 # A span often ends where a line does, which the base can already tell.
                 _key("output.fill"): nn.Parameter(like_newline.clone()),
             }
@@ -98,20 +99,25 @@ class CanvasLora(nn.Module):
         changes nothing at first since their second factors are zero.
 
         Raises:
-            KeyError: A matrix is missing.
-            RuntimeError: A shape does not fit.
+            ModelError: A tensor is missing, of a higher rank, or of another base's shape.
         """
         for layer in range(self.layers):
             for name in LINEARS:
-                first = whole(tensors, f"layers.{layer}.{name}.lora_a")
-                second = whole(tensors, f"layers.{layer}.{name}.lora_b")
-                rank = first.shape[0]
-                self.first[f"{layer}_{name}"][:rank].copy_(first)
-                self.second[f"{layer}_{name}"][:, :rank].copy_(second)
+                first, second = self.first[f"{layer}_{name}"], self.second[f"{layer}_{name}"]
+                key = f"layers.{layer}.{name}"
+                rank = rank_of(tensors, key)
+                if rank > self.rank:
+                    raise ModelError(
+                        f"The adapter to start from has the rank {rank}, which does not fit into "
+                        f"{self.rank}: give that rank or a higher one."
+                    )
+                first[:rank].copy_(whole(tensors, f"{key}.lora_a", (rank, first.shape[1])))
+                second[:, :rank].copy_(whole(tensors, f"{key}.lora_b", (second.shape[0], rank)))
         for name in ROWS:
             # Adapters without self-conditioning lack the draft row; a draft is masked text.
-            source = name if name in tensors else "input.mask"
-            self.row(name).copy_(tensors[source].float())
+            source = "input.mask" if name == DRAFT_ROW and name not in tensors else name
+            row = self.row(name)
+            row.copy_(whole(tensors, source, tuple(row.shape)))
 
 
 def file_tensors(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -131,14 +137,6 @@ def file_tensors(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _key(name: str) -> str:
     return name.replace(".", "_")  # a parameter's name may not hold a dot
-
-
-def whole(tensors: dict[str, Tensor], name: str) -> Tensor:
-    """Return a tensor in float32, whether it is stored whole or as int8 rows with scales."""
-    tensor = tensors[name]
-    if tensor.dtype != torch.int8:
-        return tensor.float()
-    return tensor.float() * tensors[f"{name}.scale"].float()[:, None]
 
 
 def quantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -177,8 +175,3 @@ def save_adapter(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     scratch = path.with_suffix(".part")
     save_file({name: t.contiguous() for name, t in tensors.items()}, str(scratch), metadata)
     scratch.replace(path)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read an adapter file as it is stored."""
-    return load_file(str(path))

@@ -60,7 +60,6 @@ class Example:
         tail: Clean rows after the slots.
         aligned: First tokens of ``middle`` that the window holds at the same positions, so that
             the causal pass has predicted them too.
-        kind: Span or rewrite kind, for logs.
     """
 
     start: int
@@ -68,7 +67,6 @@ class Example:
     middle: tuple[int, ...]
     tail: tuple[int, ...]
     aligned: int
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +118,7 @@ class CanvasCutter:
                 continue
             token_start = offsets[place][0]
             partial = part[token_start : start - begin] if token_start < start - begin else ""
-            example = self._lay_out(
-                (ids, place), partial, text[start:end], text[end:], shape, span.kind.value
-            )
+            example = self._lay_out((ids, place), partial, text[start:end], text[end:], shape)
             if example is not None:
                 examples.append(example)
             if len(examples) == shape.canvases:
@@ -149,7 +145,6 @@ class CanvasCutter:
             rewrite.replacement,
             document.text[rewrite.end :],
             shape,
-            rewrite.kind,
         )
         return None if example is None else Window(tuple(ids), (example,))
 
@@ -160,7 +155,6 @@ class CanvasCutter:
         middle: str,
         suffix: str,
         shape: Shape,
-        kind: str,
     ) -> Example | None:
         ids, at = place
         pieces = self.encode(partial) if partial else []
@@ -176,4 +170,4 @@ class CanvasCutter:
                 if token != seen:
                     break
                 aligned += 1
-        return Example(at - 1, head, tuple(content), tuple(tail), aligned, kind)
+        return Example(at - 1, head, tuple(content), tuple(tail), aligned)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dgemma_wire.adapters import WEIGHTS_FILE
 from dgemma_wire.errors import DgemmaError
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _run(arguments: argparse.Namespace) -> int:
     progress.end()
     print(
         f"{state.step} steps, {state.canvases} canvases, {state.seconds / 60:.0f} minutes: "
-        f"{arguments.folder / 'adapter.safetensors'}"
+        f"{arguments.folder / WEIGHTS_FILE}"
     )
     return 0
 

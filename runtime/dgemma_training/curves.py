@@ -49,7 +49,7 @@ def read_log(path: Path) -> list[dict[str, object]]:
         raise LogError(f"{path} cannot be read: {error}. Give the folder of a run.") from error
     if not entries:
         raise LogError(f"{path} is empty: the run has not done a step yet.")
-    return sorted(entries.values(), key=lambda entry: entry["step"])  # type: ignore[arg-type,return-value]
+    return sorted(entries.values(), key=lambda entry: _number(entry["step"]))
 
 
 def draw(entries: Sequence[dict[str, object]], title: str) -> str:

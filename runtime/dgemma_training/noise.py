@@ -43,13 +43,11 @@ class Noised:
     """A canvas in one state.
 
     Attributes:
-        name: The state, for logs.
         undecided: Slots that hold the mask.
         draft: A token per slot for the undecided ones to carry; ``None`` before the first step.
         targets: What is asked, at undecided slots.
     """
 
-    name: str
     undecided: tuple[int, ...]
     draft: tuple[int, ...] | None
     targets: tuple[Target, ...]
@@ -69,19 +67,19 @@ def noise(example: Example, shape: Shape, mix: StateMix, fill: int, rng: random.
     if draw < mix.left_to_right:
         # The end itself is decided once a fill; ask for it more often than once per length.
         known = content if rng.random() < 0.12 else rng.randrange(content + 1)
-        return _asked("left_to_right", example, list(slots[known:]), None, fill, rng)
+        return _asked(example, list(slots[known:]), None, fill, rng)
     draw -= mix.left_to_right
     if draw < mix.scattered:
         share = rng.uniform(0.3, 1.0)
         undecided = [slot for slot in slots if rng.random() < share] or [0]
-        return _asked("scattered", example, undecided, None, fill, rng)
+        return _asked(example, undecided, None, fill, rng)
     draw -= mix.scattered
     if draw < mix.mend:
         draft = corrupt(example.middle, rng)
         padded = [*draft, *[fill] * shape.slots][: shape.slots]
         known = _common(draft, example.middle) if rng.random() < 0.5 else 0
-        return _asked("mend", example, list(slots[known:]), padded, fill, rng)
-    return _asked("full", example, list(slots), None, fill, rng)
+        return _asked(example, list(slots[known:]), padded, fill, rng)
+    return _asked(example, list(slots), None, fill, rng)
 
 
 def advance(
@@ -116,7 +114,7 @@ def advance(
     for slot, token in zip(before.undecided, predicted, strict=True):
         draft[slot] = token
     left = list(before.undecided[keep:])
-    return _asked("second", example, left, draft, fill, rng)
+    return _asked(example, left, draft, fill, rng)
 
 
 def corrupt(tokens: Sequence[int], rng: random.Random) -> list[int]:
@@ -145,7 +143,6 @@ def corrupt(tokens: Sequence[int], rng: random.Random) -> list[int]:
 
 
 def _asked(
-    name: str,
     example: Example,
     undecided: list[int],
     draft: Sequence[int] | None,
@@ -165,7 +162,7 @@ def _asked(
         elif rng.random() < _EXTRA_FILL_SHARE:
             targets.append(Target(slot, fill, _EXTRA_FILL * near))
     carried = None if draft is None else tuple(draft)
-    return Noised(name, tuple(undecided), carried, tuple(targets))
+    return Noised(tuple(undecided), carried, tuple(targets))
 
 
 def _truth(example: Example, slot: int, fill: int) -> int:

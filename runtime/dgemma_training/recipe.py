@@ -6,8 +6,7 @@ this file or its arguments and nothing below it.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,29 +15,28 @@ from tokenizers import Tokenizer
 
 from dgemma_runtime.models.base import ModelSpec
 from dgemma_runtime.models.canvas_weights import Trunk, make_trunk, read_tensors
-from dgemma_runtime.models.causal_canvas import dims_of
+from dgemma_runtime.models.causal_canvas import Special, dims_of, special_of
 from dgemma_runtime.text import load_codec
-from dgemma_training.adapter import CanvasLora, load_tensors
+from dgemma_training.adapter import CanvasLora
 from dgemma_training.batches import Batch, BatchMaker
 from dgemma_training.canvases import CanvasCutter, Shape
 from dgemma_training.documents import Document
 from dgemma_training.noise import StateMix
 from dgemma_training.spans import Mix
-from dgemma_training.step import Special
 
 LANGUAGES = {
     "python": 0.60,
     "typescript": 0.17,
     "typescriptreact": 0.03,
     "javascript": 0.07,
+    "javascriptreact": 0.01,
     "go": 0.03,
-    "rust": 0.04,
-    "c": 0.03,
-    "java": 0.03,
+    "rust": 0.03,
+    "c": 0.02,
+    "cpp": 0.02,
+    "java": 0.02,
 }
 """Share of each language in the windows; those without documents leave theirs to the others."""
-
-REWRITE_LANGUAGES = ("python", "typescript", "typescriptreact", "javascript")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +94,21 @@ class Base:
 def load_base(spec: ModelSpec, weights: Path, device: torch.device, dtype: torch.dtype) -> Base:
     """Read the base of a model's spec."""
     tokenizer = load_codec(spec.folder / "tokenizer.json").tokenizer
-    special = Special(fill=spec.end_ids[0], banned=int(dict(spec.dims)["banned"]))
     newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
     trunk = make_trunk(read_tensors(weights), dims_of(spec), device, dtype)
-    return Base(spec, trunk, tokenizer, special, newline)
+    return Base(spec, trunk, tokenizer, special_of(spec), newline)
 
 
 def new_lora(base: Base, rank: int, seed: int, start: Path | None) -> CanvasLora:
-    """Make the trainable part, from an adapter file where one is given."""
+    """Make the trainable part, from an adapter file where one is given.
+
+    Raises:
+        ModelError: The file cannot be read or does not fit the base or the rank.
+    """
     generator = torch.Generator().manual_seed(seed)
     lora = CanvasLora(base.trunk, rank=rank, end_like=base.newline, generator=generator)
     if start is not None:
-        lora.start_from(load_tensors(start))
+        lora.start_from(read_tensors(start))
     return lora.to(base.trunk.embedding.device)
 
 
@@ -132,7 +133,7 @@ def batch_maker(
         weights,
         CanvasCutter(base.tokenizer, mix or Mix.DEFAULT, rewrite_kinds),
         states or StateMix(),
-        base.special.fill,
+        base.special.fill_id,
         seed,
     )
 
@@ -140,18 +141,3 @@ def batch_maker(
 def validation_batches(maker: BatchMaker, count: int) -> list[Batch]:
     """Return fixed batches of documents that are kept out of the training."""
     return [maker.make(step) for step in range(count)]
-
-
-def spread(documents: Sequence[Document], count: int, seed: int) -> list[Document]:
-    """Return some documents, drawn evenly over packages."""
-    rng = random.Random(seed)  # noqa: S311 - not a secret
-    packages: dict[str, list[Document]] = {}
-    for document in documents:
-        packages.setdefault(document.package, []).append(document)
-    chosen: list[Document] = []
-    queues: Collection[list[Document]] = packages.values()
-    for queue in queues:
-        rng.shuffle(queue)
-    while len(chosen) < count and any(queues):
-        chosen += [queue.pop() for queue in queues if queue]
-    return chosen[:count]

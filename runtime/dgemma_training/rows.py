@@ -1,7 +1,7 @@
 """Rows of evaluation: one hole in one file, with what stood in it.
 
-Cuts rows from documents, writes them, and reads them back, also from files of other makers that
-name the same things differently. Knows no model; what is too long for one is asked of the caller.
+Cuts rows from documents, and reads them from files, also those of makers that name the same things
+differently. Knows no model; what is too long for one is asked of the caller.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import gzip
 import math
-import os
 import random
 import warnings
 from collections import defaultdict, deque
@@ -150,18 +149,6 @@ def read_rows(path: Path) -> list[Row]:
             row = msgspec.convert(fields, Row)
             rows.append(msgspec.structs.replace(row, language=editor_id(row.language)))
     return rows
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write JSON lines, gzipped if the name ends so, in one go."""
-    data = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
-    if path.suffix == ".gz":
-        # Without a time, the same rows are the same bytes.
-        data = gzip.compress(data, mtime=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)
 
 
 def parses_without(text: str, start: int, end: int, language_id: str) -> bool:

@@ -6,7 +6,6 @@ Owns where things come from. The loop is ``trainer``'s, the sizes are ``recipe``
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,25 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-# Read by torch's libraries when they are loaded, so before torch is.
-from dgemma_runtime.engine.diffusion import ENVIRONMENT
-
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
-
-from dgemma_runtime.engine import device as devices  # noqa: E402
-from dgemma_runtime.engine.files import locate_weights  # noqa: E402
-from dgemma_runtime.models import resolve_spec  # noqa: E402
-from dgemma_runtime.models.base import ModelSpec  # noqa: E402
-from dgemma_training.adapter import (  # noqa: E402
-    balance,
-    quantise,
-    save_adapter,
-)
-from dgemma_training.checkpoint import RunState  # noqa: E402
-from dgemma_training.documents import Split, read_documents  # noqa: E402
-from dgemma_training.noise import StateMix  # noqa: E402
-from dgemma_training.recipe import (  # noqa: E402
+from dgemma_runtime.engine import device as devices
+from dgemma_runtime.engine.files import locate_weights
+from dgemma_runtime.models import resolve_spec
+from dgemma_runtime.models.base import ModelSpec
+from dgemma_training.checkpoint import RunState
+from dgemma_training.documents import Split, read_documents
+from dgemma_training.noise import StateMix
+from dgemma_training.recipe import (
     PROFILES,
     Base,
     batch_maker,
@@ -41,13 +29,14 @@ from dgemma_training.recipe import (  # noqa: E402
     shapes,
     validation_batches,
 )
-from dgemma_training.trainer import (  # noqa: E402
-    ADAPTER_FILE,
+from dgemma_training.trainer import (
     RunSettings,
     TrainingError,
     read_parameters,
     train,
+    write_adapter,
 )
+from dgemma_wire.adapters import WEIGHTS_FILE
 
 Report = Callable[[str], None]
 _VALIDATION_SEED = 99
@@ -109,7 +98,7 @@ def start_file(spec: ModelSpec, start: str) -> Path | None:
     """
     if start == "none":
         return None
-    path = spec.folder / ADAPTER_FILE if start == "shipped" else Path(start).expanduser()
+    path = spec.folder / WEIGHTS_FILE if start == "shipped" else Path(start).expanduser()
     if not path.is_file():
         raise TrainingError(f"There is no adapter {path} to start from.")
     return path
@@ -209,8 +198,6 @@ def export(
     Raises:
         TrainingError: The run has no checkpoint.
     """
-    import torch
-
     spec = resolve_spec(model)
     tensors, state = read_parameters(run_folder)
     to.mkdir(parents=True, exist_ok=True)
@@ -221,10 +208,5 @@ def export(
     if offers is not None:
         card["rewrites"] = offers
     (to / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    if numbers == "int8":
-        stored = quantise(balance(tensors))
-    else:
-        stored = {key: tensor.to(torch.bfloat16) for key, tensor in tensors.items()}
-    metadata = {"steps": str(state.step), "minutes": f"{state.seconds / 60:.1f}"}
-    save_adapter(to / ADAPTER_FILE, stored, metadata)
+    write_adapter(to / WEIGHTS_FILE, tensors, state, numbers)
     return to

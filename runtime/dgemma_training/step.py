@@ -16,21 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgemma_runtime.models.canvas_weights import Trunk
-from dgemma_runtime.models.causal_canvas import expected_tokens
+from dgemma_runtime.models.canvas_weights import DRAFT_ROW, Trunk
+from dgemma_runtime.models.causal_canvas import Special, expected_tokens
 from dgemma_training.adapter import CanvasLora
 from dgemma_training.batches import Batch, CanvasInput, lay_out
 from dgemma_training.noise import Noised, advance
 from dgemma_training.trunk import WindowPass, read_canvases, read_windows
-
-
-@dataclass(frozen=True, slots=True)
-class Special:
-    """Token ids the canvas pass gives a meaning of its own."""
-
-    fill: int
-    banned: int
-    """Ids below it are never predicted."""
 
 
 @dataclass(slots=True)
@@ -47,6 +38,16 @@ class StepResult:
     asked: int = 0
     second_loss: float = 0.0
     second_weight: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Loss of the first pass in nats per unit of weight."""
+        return self.loss / max(self.weight, 1e-9)
+
+    @property
+    def second_mean(self) -> float:
+        """The same of the second pass; 0 without one."""
+        return self.second_loss / max(self.second_weight, 1e-9)
 
     def add(self, other: StepResult) -> None:
         """Add up."""
@@ -72,7 +73,7 @@ def embed(
     """
     dtype = trunk.embedding.dtype
     x = trunk.embedding[given.ids]
-    x = torch.where((given.ids == special.fill)[..., None], lora.row("input.fill").to(dtype), x)
+    x = torch.where((given.ids == special.fill_id)[..., None], lora.row("input.fill").to(dtype), x)
     if draft is None:
         return torch.where(given.undecided[..., None], lora.row("input.mask").to(dtype), x)
     flat = x.reshape(-1, x.shape[-1])
@@ -89,9 +90,9 @@ def draft_of_tokens(
     dtype = trunk.embedding.dtype
     token = trunk.embedding[given.draft.clamp_min(0)]
     token = torch.where(
-        (given.draft == special.fill)[:, None], lora.row("input.fill").to(dtype), token
+        (given.draft == special.fill_id)[:, None], lora.row("input.fill").to(dtype), token
     )
-    carried = lora.row("input.draft").to(dtype) + token
+    carried = lora.row(DRAFT_ROW).to(dtype) + token
     return torch.where((given.draft >= 0)[:, None], carried, lora.row("input.mask").to(dtype))
 
 
@@ -99,7 +100,7 @@ def logits_of(trunk: Trunk, lora: CanvasLora, hidden: Tensor, special: Special) 
     """Return logits (rows, vocab) in float32 with the fill token's own output row."""
     logits = F.linear(hidden, trunk.head)
     end = F.linear(hidden, lora.row("output.fill").to(trunk.embedding.dtype)[None])
-    logits = torch.cat([logits[:, : special.fill], end, logits[:, special.fill + 1 :]], -1)
+    logits = torch.cat([logits[:, : special.fill_id], end, logits[:, special.fill_id + 1 :]], -1)
     logits = logits.float()
     logits[:, : special.banned] = -1e4
     return logits
@@ -132,7 +133,7 @@ def run_step(
     result = StepResult()
     with torch.set_grad_enabled(learn):
         factors = lora.factors(trunk.embedding.dtype)
-        given = _to(lay_out(batch, batch.states, special.fill), trunk.embedding.device)
+        given = _to(lay_out(batch, batch.states, special.fill_id), trunk.embedding.device)
         draft = draft_of_tokens(trunk, lora, given, special)
         hidden = _canvas_pass(trunk, lora, factors, windows, batch, given, special, draft)
         total, count = _loss(trunk, lora, windows, given, hidden, special, distill)
@@ -141,19 +142,19 @@ def run_step(
         states, carried = _next_states(
             trunk, lora, batch, given, hidden, special, rng, second_share
         )
+        # Divided by what both passes will weigh, about; exact is not worth a second graph.
+        scale = count * (1 + second_share)
         if learn:
-            # Divided by what both passes will weigh, about; exact is not worth a second graph.
-            scale = count * (1 + second_share)
             (total / scale).backward()
             factors = lora.factors(trunk.embedding.dtype)
         if any(state is not None for state in states):
-            given = _to(lay_out(batch, states, special.fill), trunk.embedding.device)
-            draft = lora.row("input.draft").to(trunk.embedding.dtype) + carried
+            given = _to(lay_out(batch, states, special.fill_id), trunk.embedding.device)
+            draft = lora.row(DRAFT_ROW).to(trunk.embedding.dtype) + carried
             hidden = _canvas_pass(trunk, lora, factors, windows, batch, given, special, draft)
             total, second = _loss(trunk, lora, windows, given, hidden, special, distill)
             result.second_loss, result.second_weight = float(total.detach()), float(second)
             if learn:
-                (total / (count * (1 + second_share))).backward()
+                (total / scale).backward()
     return result
 
 
@@ -192,7 +193,7 @@ def _loss(
         with torch.no_grad():
             seen = windows.hidden.reshape(-1, hidden.shape[-1])[given.teacher[taught]]
             causal = F.linear(seen, trunk.head).float()
-            causal[:, : special.fill + 1] = -1e4
+            causal[:, : special.fill_id + 1] = -1e4
             causal = causal.softmax(-1)
         soft = -(causal * logits[taught].log_softmax(-1)).sum(-1)
         losses = losses.index_put((taught,), (1 - distill) * losses[taught] + distill * soft)
@@ -233,7 +234,7 @@ def _next_states(
     shares, tokens = expected_tokens(logits)
     rows = trunk.embedding[tokens]
     fill = lora.row("input.fill").to(trunk.embedding.dtype)
-    rows = torch.where((tokens == special.fill)[..., None], fill, rows)
+    rows = torch.where((tokens == special.fill_id)[..., None], fill, rows)
     carried = (rows * shares[..., None].to(trunk.embedding.dtype)).sum(1)
 
     likeliest, of = tokens[:, 0].tolist(), owner[wanted].tolist()
@@ -244,7 +245,7 @@ def _next_states(
             continue
         count = len(before.undecided)
         assert of[at] == of[at + count - 1] == i
-        state = advance(example, before, likeliest[at : at + count], special.fill, rng)
+        state = advance(example, before, likeliest[at : at + count], special.fill_id, rng)
         states[i] = state
         if state is not None:
             kept += range(at + count - len(state.undecided), at + count)

@@ -18,7 +18,8 @@ from typing import TextIO
 
 import torch
 
-from dgemma_runtime.models.canvas_weights import Trunk
+from dgemma_runtime.models.canvas_weights import DRAFT_ROW, Trunk
+from dgemma_runtime.models.causal_canvas import Special
 from dgemma_training.adapter import (
     CanvasLora,
     balance,
@@ -34,10 +35,10 @@ from dgemma_training.checkpoint import (
     read_state,
     save_checkpoint,
 )
-from dgemma_training.step import Special, StepResult, run_step
+from dgemma_training.step import StepResult, run_step
+from dgemma_wire.adapters import WEIGHTS_FILE
 from dgemma_wire.errors import DgemmaError
 
-ADAPTER_FILE = "adapter.safetensors"
 LOG_FILE = "log.jsonl"
 _CHECKPOINT = "checkpoint"
 _MEAN_STEPS = 50  # the loss shown is a mean over about so many steps
@@ -109,59 +110,90 @@ def train(
         lora.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
     state = _begin(folder, lora, optimizer, settings)
-    mean: float | None = None
+    mean = _Mean()
     saved = validated = state.seconds
     began, already = time.monotonic(), state.seconds
     with (
         (folder / LOG_FILE).open("a", encoding="utf-8") as log,
         _Ahead(batches, state.step, workers) as coming,
     ):
+
+        def check(rate: float) -> None:
+            """Validate and log it; without batches there is nothing to say."""
+            if validation:
+                found = validate(trunk, lora, special, validation)
+                _log(log, "validation", state, "", found, rate)
+
         try:
-            while state.step < settings.steps and state.seconds < settings.minutes * 60:
+            while not _is_over(state, settings):
                 batch = next(coming)
-                share = _share_done(state, settings)
-                rate = schedule(state.step, share, settings)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                result = run_step(
-                    trunk,
-                    lora,
-                    batch,
-                    special,
-                    random.Random(f"{settings.seed}/{state.step}/second"),  # noqa: S311
-                    distill=settings.distill * (1 - share),
-                    second_share=settings.second_share,
-                    learn=True,
-                )
-                loss = result.loss / max(result.weight, 1e-9)
-                if not math.isfinite(loss):
-                    raise TrainingError(f"The loss of step {state.step} is {loss}: lower --rate.")
-                torch.nn.utils.clip_grad_norm_(lora.parameters(), settings.clip)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                rate = schedule(state.step, _share_done(state, settings), settings)
+                result = _learn(trunk, lora, special, optimizer, batch, state, settings, rate)
                 state.step += 1
                 state.canvases += len(batch.examples)
                 state.seconds = already + time.monotonic() - began
-                mean = loss if mean is None else mean + (loss - mean) / min(state.step, _MEAN_STEPS)
                 _log(log, "step", state, batch.shape.name, result, rate)
-                report(_progress(state, settings, mean))
+                report(_progress(state, settings, mean.add(result.mean)))
                 if state.seconds - validated >= settings.validate_minutes * 60:
                     validated = state.seconds
-                    _log(
-                        log,
-                        "validation",
-                        state,
-                        "",
-                        validate(trunk, lora, special, validation),
-                        rate,
-                    )
+                    check(rate)
                 if state.seconds - saved >= settings.checkpoint_minutes * 60:
                     saved = state.seconds
                     _save(folder, lora, optimizer, state)
-            _log(log, "validation", state, "", validate(trunk, lora, special, validation), 0.0)
+            check(0.0)
         finally:
             _save(folder, lora, optimizer, state)
     return state
+
+
+def _learn(
+    trunk: Trunk,
+    lora: CanvasLora,
+    special: Special,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    state: RunState,
+    settings: RunSettings,
+    rate: float,
+) -> StepResult:
+    """Do one optimizer step at ``rate``.
+
+    Raises:
+        TrainingError: The loss is no number; the parameters are as they were before.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    result = run_step(
+        trunk,
+        lora,
+        batch,
+        special,
+        random.Random(f"{settings.seed}/{state.step}/second"),  # noqa: S311 - not a secret
+        distill=settings.distill * (1 - _share_done(state, settings)),
+        second_share=settings.second_share,
+        learn=True,
+    )
+    if not math.isfinite(result.mean):
+        raise TrainingError(f"The loss of step {state.step} is {result.mean}: lower --rate.")
+    torch.nn.utils.clip_grad_norm_(lora.parameters(), settings.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return result
+
+
+@dataclass(slots=True)
+class _Mean:
+    """The loss that is shown: a mean of the last steps of this process, the newest most."""
+
+    value: float = 0.0
+    steps: int = 0
+
+    def add(self, loss: float) -> float:
+        """Take in a step's loss; returns the mean."""
+        # Steps of an earlier process do not count: their losses are not known any more.
+        self.steps += 1
+        self.value += (loss - self.value) / min(self.steps, _MEAN_STEPS)
+        return self.value
 
 
 def schedule(step: int, share: float, settings: RunSettings) -> float:
@@ -239,6 +271,32 @@ def _begin(
     return state
 
 
+def write_adapter(
+    path: Path, tensors: dict[str, torch.Tensor], state: RunState, numbers: str = "int8"
+) -> None:
+    """Write what a run has learned as an adapter file.
+
+    Args:
+        path: The file; replaced in one go.
+        tensors: Under the names of the file, in float32.
+        state: Where the run stands. Without a second pass it never learned from drafts, and the
+            row that adds them is left out: the runtime feeds drafts back where it finds one.
+        numbers: "int8" or "bfloat16".
+    """
+    if state.settings.get("second_share") == 0:
+        tensors = {name: tensor for name, tensor in tensors.items() if name != DRAFT_ROW}
+    if numbers == "int8":
+        stored = quantise(balance(tensors))
+    else:
+        stored = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+    metadata = {"steps": str(state.step), "minutes": f"{state.seconds / 60:.1f}"}
+    save_adapter(path, stored, metadata)
+
+
+def _is_over(state: RunState, settings: RunSettings) -> bool:
+    return state.step >= settings.steps or state.seconds >= settings.minutes * 60
+
+
 def _share_done(state: RunState, settings: RunSettings) -> float:
     return min(1.0, max(state.step / settings.steps, state.seconds / (settings.minutes * 60)))
 
@@ -247,8 +305,7 @@ def _save(
     folder: Path, lora: CanvasLora, optimizer: torch.optim.Optimizer, state: RunState
 ) -> None:
     save_checkpoint(folder / _CHECKPOINT, lora, optimizer, state)
-    metadata = {"steps": str(state.step), "minutes": f"{state.seconds / 60:.1f}"}
-    save_adapter(folder / ADAPTER_FILE, quantise(balance(lora.tensors())), metadata)
+    write_adapter(folder / WEIGHTS_FILE, lora.tensors(), state)
 
 
 def _log(
@@ -260,8 +317,8 @@ def _log(
         "seconds": round(state.seconds, 1),
         "canvases": state.canvases,
         "shape": shape,
-        "loss": round(result.loss / max(result.weight, 1e-9), 4),
-        "second": round(result.second_loss / max(result.second_weight, 1e-9), 4),
+        "loss": round(result.mean, 4),
+        "second": round(result.second_mean, 4),
         "right": result.right,
         "asked": result.asked,
         "rate": round(rate, 7),

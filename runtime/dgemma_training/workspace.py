@@ -22,9 +22,10 @@ from dgemma_runtime.models.base import ModelSpec
 from dgemma_training import session
 from dgemma_training.batches import Batch, BatchMaker
 from dgemma_training.documents import Document, Split
-from dgemma_training.evaluation.evaluate import Settings, evaluate, span_of
+from dgemma_training.evaluation.evaluate import evaluate
 from dgemma_training.evaluation.figures import FITTING
 from dgemma_training.evaluation.items import ItemSet, Span
+from dgemma_training.evaluation.plan import Settings, span_of
 from dgemma_training.evaluation.results import Results
 from dgemma_training.folders import FolderError, read_folder
 from dgemma_training.recipe import (
@@ -37,7 +38,7 @@ from dgemma_training.recipe import (
 )
 from dgemma_training.rows import cut_rows
 from dgemma_training.spans import Mix
-from dgemma_training.trainer import ADAPTER_FILE, RunSettings, train
+from dgemma_training.trainer import RunSettings, train
 from dgemma_wire.adapters import (
     CARD_FILE,
     WEIGHTS_FILE,
@@ -130,7 +131,7 @@ def tune(root: Path, settings: TuneSettings, report: Report, home: Path | None =
     base = session.open_base(
         settings.model, "auto", "auto", settings.threads, lambda text: report(text, None)
     )
-    shipped = base.spec.folder / ADAPTER_FILE
+    shipped = base.spec.folder / WEIGHTS_FILE
     lora = new_lora(base, _rank(shipped), settings.seed, shipped)
     weights = shapes(PROFILES["tiny"], long=0.1, rewrites=0.0)
     languages = {document.language: 1.0 for document in learned}
@@ -157,10 +158,10 @@ def tune(root: Path, settings: TuneSettings, report: Report, home: Path | None =
             lambda text: report(text, None),
         )
         del base, lora, batches  # the comparison's runtime needs the memory
-        compared = _compare(rows, scratch / ADAPTER_FILE, settings, report)
+        compared = _compare(rows, scratch / WEIGHTS_FILE, settings, report)
         kept = settings.keep == "always" or (settings.keep == "better" and compared.better)
         if kept:
-            _install(root, scratch / ADAPTER_FILE, settings.model, compared, home)
+            _install(root, scratch / WEIGHTS_FILE, settings.model, home)
     except ValueError as error:
         raise FolderError(f"{root} is not enough to learn from: {error}") from error
     finally:
@@ -237,7 +238,7 @@ def _read(results: Results) -> Compared:
     return Compared(before.rows, pair("exact"), pair("similarity"))
 
 
-def _install(root: Path, made: Path, model: str, compared: Compared, home: Path | None) -> None:
+def _install(root: Path, made: Path, model: str, home: Path | None) -> None:
     """Put weights and card into place, the weights last: without them there is no adapter."""
     from dgemma_runtime.models import resolve_spec
 

@@ -135,7 +135,7 @@ def test_texts(text: str, language: str, reason: Dropped | None) -> None:
         ("const f = (a: number => {{{\n", "typescript", False),
         ('fn main() { println!("{}", 1); }\n', "rust", True),
         ("fn main( { let = ; }\n", "rust", False),
-        ("anything (goes [here\n", "java", True),
+        ("anything (goes [here\n", "kotlin", True),
     ],
 )
 def test_parsing(text: str, language: str, well_formed: bool) -> None:

@@ -1,22 +1,15 @@
-"""Canvases, the training passes against the runtime's, batches, checkpoints, the adapter file."""
+"""Canvases, the training passes against the runtime's, batches, checkpoints, int8."""
 
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "runtime")]
-
-from own_sources import documents  # noqa: E402
-from tiny_canvas import DIMS, SPECIAL, base_tensors, tiny_base, tiny_canvas  # noqa: E402
-
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, lay_out  # noqa: E402
-from dgemma_runtime.models import resolve_spec  # noqa: E402
-from dgemma_runtime.models.canvas_weights import LINEARS, make_trunk  # noqa: E402
+from dgemma_runtime.models.canvas_weights import LINEARS, whole  # noqa: E402
 from dgemma_runtime.text import encode_request, load_codec  # noqa: E402
 from dgemma_training import adapter as adapters  # noqa: E402
 from dgemma_training import batches as batching  # noqa: E402
@@ -28,50 +21,26 @@ from dgemma_training.documents import Document, Split  # noqa: E402
 from dgemma_training.noise import StateMix  # noqa: E402
 from dgemma_training.recipe import (  # noqa: E402
     PROFILES,
-    Base,
     batch_maker,
     new_lora,
     shapes,
 )
 from dgemma_training.spans import Mix  # noqa: E402
-from dgemma_training.trainer import (  # noqa: E402
-    RunSettings,
-    TrainingError,
-    read_parameters,
-    schedule,
-    train,
-)
 from dgemma_wire.messages import Clamped, Free  # noqa: E402
+from tests.runtime.tiny_canvas import DIMS, SPECIAL, tiny_base, tiny_canvas  # noqa: E402
+from tests.training.own_sources import documents  # noqa: E402
+from tests.training.tiny_training import (  # noqa: E402
+    SPEC,
+    TOKENIZER,
+    maker,
+    random_lora,
+    tiny,
+)
 
 pytestmark = pytest.mark.torch
 
-ROOT = Path(__file__).parent.parent.parent
-SPEC = resolve_spec("embedded")
-TOKENIZER = load_codec(SPEC.folder / "tokenizer.json").tokenizer
 SHAPE = Shape("fill", 2, 4, 128, 24, 54)
 TOLERANCE = {"atol": 2e-4, "rtol": 2e-4}
-
-
-def tiny(kind: str = "llama", *, tied: bool = True) -> Base:
-    trunk = make_trunk(
-        base_tensors(tiny_base(kind, tied=tied)), DIMS, torch.device("cpu"), torch.float32
-    )
-    special = stepping.Special(SPECIAL.fill_id, SPECIAL.banned)
-    return Base(SPEC, trunk, TOKENIZER, special, 198)
-
-
-def maker(seed: int = 3, **shares: float) -> BatchMaker:
-    weights = shapes(PROFILES["tiny"], **({"long": 0.2, "rewrites": 0.2} | shares))
-    return batch_maker(tiny(), documents(), weights, seed=seed)
-
-
-def random_lora(base: Base, seed: int = 5) -> adapters.CanvasLora:
-    lora = new_lora(base, 4, seed, None)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in lora.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return lora
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
@@ -207,63 +176,6 @@ def test_documents_without_a_usable_line_are_an_error_not_an_endless_loop() -> N
         batch_maker(tiny(), [], {SHAPE: 1.0}, seed=0)
 
 
-def quiet(text: str) -> None:
-    """Report to nobody."""
-
-
-def run(folder: Path, steps: int, **settings: float) -> dict[str, torch.Tensor]:
-    base = tiny()
-    lora = new_lora(base, 4, 0, None)
-    chosen = RunSettings(**({"rank": 4, "steps": steps, "warmup": 2} | settings))
-    train(folder, base.trunk, lora, base.special, maker(), [maker(9).make(0)], chosen, quiet)
-    return lora.tensors()
-
-
-def test_a_run_that_was_cut_ends_as_one_that_was_not(tmp_path: Path, monkeypatch) -> None:
-    whole = run(tmp_path / "whole", 6)
-    calls = 0
-    from dgemma_training import trainer
-
-    real = trainer.run_step
-
-    def cut(*arguments, **named):
-        nonlocal calls
-        calls += named.get("learn", False)
-        if calls == 4:
-            raise KeyboardInterrupt
-        return real(*arguments, **named)
-
-    monkeypatch.setattr(trainer, "run_step", cut)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", 6)
-    monkeypatch.setattr(trainer, "run_step", real)
-    parameters, state = read_parameters(tmp_path / "cut")
-    assert state.step == 3
-    assert set(parameters) == set(whole)
-    again = run(tmp_path / "cut", 6)
-    for name, tensor in whole.items():
-        torch.testing.assert_close(again[name], tensor, msg=name)
-
-
-def test_another_rank_is_refused(tmp_path: Path) -> None:
-    run(tmp_path, 1)
-    with pytest.raises(TrainingError, match="rank"):
-        run(tmp_path, 2, rank=8)
-
-
-def test_a_run_at_too_high_a_rate_says_so(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="--rate"):
-        run(tmp_path, 12, learning_rate=1e30, clip=1e30)
-
-
-def test_the_rate_rises_stands_and_falls() -> None:
-    settings = RunSettings(learning_rate=1.0, warmup=10, decay_from=0.5)
-    assert schedule(0, 0.0, settings) == pytest.approx(0.1)
-    assert schedule(20, 0.5, settings) == 1.0
-    assert schedule(30, 0.75, settings) == pytest.approx(0.5)
-    assert schedule(99, 1.0, settings) == pytest.approx(0.02)
-
-
 def test_checkpoints_survive_a_cut_between_their_two_renames(tmp_path: Path) -> None:
     lora = random_lora(tiny())
     optimizer = torch.optim.AdamW(lora.parameters())
@@ -293,7 +205,10 @@ def test_int8_changes_the_products_little_and_balanced_ones_less() -> None:
             for name in LINEARS:
                 key = f"layers.{layer}.{name}.lora_"
                 exact = tensors[f"{key}b"] @ tensors[f"{key}a"]
-                kept = adapters.whole(stored, f"{key}b") @ adapters.whole(stored, f"{key}a")
+                one, other = (
+                    whole(stored, f"{key}{x}", tuple(tensors[f"{key}{x}"].shape)) for x in "ab"
+                )
+                kept = other @ one
                 total += float((kept - exact).square().sum())
                 scale += float(exact.square().sum())
         return (total / scale) ** 0.5
@@ -302,36 +217,6 @@ def test_int8_changes_the_products_little_and_balanced_ones_less() -> None:
     even = error(adapters.quantise(adapters.balance(tensors)))
     assert even < 0.02
     assert even < plain
-
-
-def test_an_adapter_starts_another_of_higher_rank_unchanged(tmp_path: Path) -> None:
-    base = tiny()
-    small = random_lora(base)
-    path = tmp_path / "adapter.safetensors"
-    adapters.save_adapter(path, small.tensors(), {})
-    large = new_lora(base, 9, 0, path)
-    for name, (first, second) in large.factors(torch.float32)[1].items():
-        key = f"layers.1.{name}.lora_"
-        expected = small.tensors()[f"{key}b"] @ small.tensors()[f"{key}a"]
-        torch.testing.assert_close(second @ first, expected)
-
-
-def test_an_adapter_without_a_draft_row_starts_with_the_masks(tmp_path: Path) -> None:
-    base = tiny()
-    tensors = random_lora(base).tensors()
-    del tensors["input.draft"]
-    path = tmp_path / "adapter.safetensors"
-    adapters.save_adapter(path, tensors, {})
-    lora = new_lora(base, 4, 0, path)
-    assert torch.equal(lora.row("input.draft"), tensors["input.mask"])
-
-
-def test_untrained_factors_change_nothing() -> None:
-    base = tiny()
-    lora = new_lora(base, 4, 0, None)
-    assert all(
-        not second.any() for layer in lora.factors(torch.float32) for _, second in layer.values()
-    )
 
 
 def test_free_slots_of_the_recipe_are_the_runtimes() -> None:

@@ -28,9 +28,10 @@ from dgemma_training.evaluation.items import (
 )
 from dgemma_training.evaluation.judging import Judge, cut_at_tail, parses, similarity
 from dgemma_training.evaluation.probes import PROBES, row_of
-from dgemma_training.rows import Row, write_rows
+from dgemma_training.rows import Row
 from dgemma_training.spans import Mix, SpanKind
 from dgemma_wire.errors import ModelError
+from tests.training.row_files import write_rows
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
+import msgspec
 import pytest
 from support.runtimes import Scripted
 
@@ -16,21 +18,26 @@ from dgemma_runtime.text import load_codec
 from dgemma_training.cli import main
 from dgemma_training.documents import Document, Split, write_documents
 from dgemma_training.evaluation import evaluate as evaluating
+from dgemma_training.evaluation import report
 from dgemma_training.evaluation.asking import Answer, Running, RuntimeSystem
-from dgemma_training.evaluation.evaluate import Settings, evaluate
+from dgemma_training.evaluation.evaluate import evaluate
 from dgemma_training.evaluation.figures import FITTING
-from dgemma_training.evaluation.items import EvaluationError, Item, Span, from_rows
+from dgemma_training.evaluation.items import EvaluationError, Item, Span, from_rows, shuffled
+from dgemma_training.evaluation.journal import JOURNAL_FILE, Journal
+from dgemma_training.evaluation.plan import Settings
 from dgemma_training.evaluation.probes import PROBES, ask_probes
 from dgemma_training.evaluation.rewriting import (
     RewriteOutcome,
-    ask_rewrites,
+    Task,
+    ask_rewrite,
     find_tasks,
     results_of,
 )
 from dgemma_training.rewrites import KINDS
-from dgemma_training.rows import Row, write_rows
+from dgemma_training.rows import Row
 from dgemma_wire.endpoint import DIRECTORY_VARIABLE
 from dgemma_wire.messages import Status
+from tests.training.row_files import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +148,9 @@ async def test_rewrites_are_asked_as_the_server_asks(run_dir: Path, tmp_path: Pa
     script = Scripted(run_dir, rules=rules)
     outcomes: list[RewriteOutcome] = []
     try:
-        await ask_rewrites("product", script.client(), mine, outcomes, ignore)
+        client = script.client()
+        for number, task in enumerate(mine, 1):
+            outcomes.append(await ask_rewrite("product", client, task, number))
     finally:
         await script.close()
     assert [(o.done, o.shown) for o in outcomes] == [(True, True), (False, False), (False, False)]
@@ -199,6 +208,182 @@ def test_what_was_measured_before_a_stop_is_kept(
     assert len(fills) == 1
     assert os.environ.get(DIRECTORY_VARIABLE) == before
     assert not Path(directories[0]).exists()
+
+
+class Resumable(Oracle):
+    """Counts what it is asked, and is stopped at a row."""
+
+    asked: ClassVar[list[str]] = []
+    stop_at: ClassVar[str] = ""
+
+    def __init__(self, *more: object) -> None:
+        pass
+
+    async def answer(self, item: Item) -> Mapping[str, Answer]:
+        if item.row.id == Resumable.stop_at:
+            raise KeyboardInterrupt
+        Resumable.asked.append(item.row.id)
+        return await super().answer(item)
+
+
+@pytest.fixture
+def resumable(monkeypatch: pytest.MonkeyPatch, span: Span) -> Iterator[type[Resumable]]:
+    @contextlib.asynccontextmanager
+    async def running(model: str, directory: Path, **more: object) -> AsyncIterator[Running]:
+        yield Running(None, span, Status(state="ready", device="cpu"))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluating, "running", running)
+    monkeypatch.setattr(evaluating, "RuntimeSystem", Resumable)
+    yield Resumable
+    Resumable.asked, Resumable.stop_at = [], ""
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"type":"fill","system":"pro'])
+def test_a_stopped_evaluation_goes_on_where_it_was(
+    resumable: type[Resumable], span: Span, tmp_path: Path, torn: bytes
+) -> None:
+    rows = [make_row(str(n), f"n{n} = ", str(n), "\n") for n in range(6)]
+    sets = [from_rows("rows", "six rows", rows, span)]
+    settings = Settings(systems=["product"], probes=True, seed=3)
+    journal = tmp_path / "out" / JOURNAL_FILE
+    resumable.stop_at = shuffled(sets[0].items, 3)[4].row.id
+    first, _ = evaluate(sets, settings, ignore, journal=journal)
+    assert first.interrupted
+    assert not first.resumed
+    before = [row for row in resumable.asked if not row.startswith("probe/")]
+    assert len(before) == 4
+    journal.write_bytes(journal.read_bytes() + torn)
+
+    with pytest.raises(EvaluationError, match="of another evaluation"):
+        evaluate(sets, Settings(systems=["product"], probes=True, seed=4), ignore, journal=journal)
+    other = [from_rows("rows", "six rows", rows[:5], span)]
+    with pytest.raises(EvaluationError, match="of another evaluation"):
+        evaluate(other, settings, ignore, journal=journal)
+
+    resumable.asked, resumable.stop_at = [], ""
+    second, fills = evaluate(sets, settings, ignore, journal=journal)
+    assert sorted(resumable.asked) == [row.id for row in rows if row.id not in before]
+    assert second.resumed
+    assert not second.interrupted
+    assert not journal.exists()
+
+    resumable.asked = []
+    whole, all_fills = evaluate(sets, settings, ignore)
+    assert len(resumable.asked) == 6 + len(PROBES)
+    assert whole.sets == second.sets
+    assert whole.probes == second.probes
+    assert whole.systems == second.systems
+    assert fills == all_fills
+
+
+def test_an_evaluation_killed_at_its_end_asks_nobody_again(
+    resumable: type[Resumable], span: Span, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = [from_rows("rows", "two rows", ROWS, span)]
+    settings = Settings(systems=["product"])
+    journal = tmp_path / JOURNAL_FILE
+    monkeypatch.setattr(evaluating.Journal, "close", lambda self, complete: self._file.close())
+    first, _ = evaluate(sets, settings, ignore, journal=journal)
+    monkeypatch.undo()
+    second, _ = evaluate(sets, settings, ignore, journal=journal)  # starts no runtime
+    assert resumable.asked == [item.row.id for item in shuffled(sets[0].items, 0)]
+    assert second.sets == first.sets
+    assert second.systems == first.systems
+
+
+def test_rewrites_go_on_where_they_were(
+    resumable: type[Resumable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "def f(a):\n    if a == None:\n        return 1\n    return a\n"
+    documents = [
+        Document(f"n = {n}\n{text}", "python", f"p{n}", "1", "MIT", "a.py", Split.VALIDATION)
+        for n in range(4)
+    ]
+    write_documents(tmp_path, documents)
+    asked: list[int] = []
+    stop_at = 3
+
+    async def ask(name: str, client: object, task: Task, number: int) -> RewriteOutcome:
+        if number == stop_at:
+            raise KeyboardInterrupt
+        asked.append(number)
+        return RewriteOutcome(name, task, done=number % 2 == 0, shown=True)
+
+    monkeypatch.setattr(evaluating, "ask_rewrite", ask)
+    settings = Settings(systems=["product"], rewrites=4, rewrite_corpus=tmp_path)
+    journal = tmp_path / JOURNAL_FILE
+    first, _ = evaluate([], settings, ignore, journal=journal)
+    assert first.interrupted
+    assert sum(each.asked for each in first.rewrites) == 2
+    stop_at = 0
+    second, _ = evaluate([], settings, ignore, journal=journal)
+    assert asked == list(range(1, len(asked) + 1))
+    assert sum(each.asked for each in second.rewrites) == len(asked)
+    whole, _ = evaluate([], settings, ignore)
+    assert whole.rewrites == second.rewrites
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no json\n", "cannot be read"),
+        (b'{"type":"probes","system":"a","results":[]}\n', "another"),
+    ],
+)
+def test_a_file_of_answers_that_is_none_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / JOURNAL_FILE).write_bytes(data)
+    with pytest.raises(EvaluationError, match=said):
+        Journal(tmp_path / JOURNAL_FILE, "digest")
+    assert (tmp_path / JOURNAL_FILE).read_bytes() == data
+
+
+def test_every_kind_of_span_has_its_lines(
+    resumable: type[Resumable], span: Span, tmp_path: Path
+) -> None:
+    rows = [
+        *(make_row(str(n), f"n{n} = ", "1", "\n") for n in range(3)),
+        msgspec.structs.replace(ROWS[0], id="a", kind="middle"),
+        msgspec.structs.replace(ROWS[0], id="b", kind="block", middle="x = 1\n" * 20),
+    ]
+    sets = [from_rows("rows", "five rows", rows, span)]
+    results, _ = evaluate(sets, Settings(systems=["product"]), ignore)
+    said = report.summary(results).splitlines()
+    assert "  line_tail, 3 that fit" in said
+    assert "  middle, 1 that fit" in said
+    assert not any("block" in line for line in said)  # too long for a span of this model
+    assert "exact" in said[said.index("  middle, 1 that fit") + 1]
+    report.write(tmp_path, results, None)
+    assert "line_tail (3)" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.torch
+def test_two_files_of_one_run_are_compared_on_the_same_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    from dgemma_training.adapter import balance, quantise, save_adapter
+    from tests.runtime.tiny_canvas import tiny_adapter, tiny_folder
+
+    tensors = tiny_adapter()
+    save_adapter(tmp_path / "small.safetensors", quantise(balance(tensors)), {})
+    halves = {name: each.to(torch.bfloat16) for name, each in tensors.items()}
+    save_adapter(tmp_path / "large.safetensors", halves, {})
+    write_rows(tmp_path / "rows.jsonl.gz", ROWS)
+    flags = ["--model", str(tiny_folder(tmp_path / "model")), "--systems", "product"]
+    flags += ["--adapter", f"int8={tmp_path / 'small.safetensors'}"]
+    flags += [f"bfloat16={tmp_path / 'large.safetensors'}", "--threads", "1"]
+    out = tmp_path / "out"
+    flags += ["--rows", str(tmp_path / "rows.jsonl.gz"), "--out", str(out)]
+    assert main(["eval", *flags]) == 0
+    results = json.loads((out / "results.json").read_text())
+    (found,) = results["sets"]
+    assert {"product@int8", "product@bfloat16"} <= set(found["systems"])
+    pairs = {(each["first"], each["second"]) for each in found["differences"]}
+    assert ("product@int8", "product@bfloat16") in pairs
+    digests = {info["name"]: info["adapter_sha256"] for info in results["systems"]}
+    assert digests["product@int8"] != digests["product@bfloat16"]
+    assert "product@bfloat16" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["plot.svg", "results.json", "table.md"]
 
 
 @pytest.mark.parametrize(

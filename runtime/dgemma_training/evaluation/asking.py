@@ -130,7 +130,8 @@ class RuntimeSystem:
             snapshot_of(item.row),
             len(item.row.prefix),
             # Rows may end inside a word, where only a person who asks is answered.
-            Options(document=str(self._asked), invoked=True),
+            # What is measured is the model: nothing is mended, nothing held back.
+            Options(document=str(self._asked), invoked=True, show_unsure=True, mend=None),
             self._client,
         )
         if outcome.silence in _FATAL:

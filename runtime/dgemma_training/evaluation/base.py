@@ -6,38 +6,31 @@ and a rule that cuts what repeats the rest of the line. Knows no runtime process
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-# Read by torch's libraries when they are loaded, so before torch is.
-from dgemma_runtime.engine.diffusion import ENVIRONMENT
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
-
-import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM  # noqa: E402
-
-from dgemma_lsp.infill.capture import budget_for, capture  # noqa: E402
-from dgemma_lsp.infill.trigger import find_hole  # noqa: E402
-from dgemma_lsp.infill.types import Hole, HoleKind  # noqa: E402
-from dgemma_lsp.infill.validate import check  # noqa: E402
-from dgemma_runtime.engine import device as devices  # noqa: E402
-from dgemma_runtime.engine.files import locate_weights  # noqa: E402
-from dgemma_runtime.models import resolve_spec  # noqa: E402
-from dgemma_runtime.models.base import BaseFolder, ModelSpec  # noqa: E402
-from dgemma_runtime.models.canvas_weights import read_tensors  # noqa: E402
-from dgemma_runtime.text import Codec, encode_request, load_codec, read_text  # noqa: E402
-from dgemma_training.evaluation.asking import Answer, snapshot_of  # noqa: E402
-from dgemma_training.evaluation.items import EvaluationError, Item  # noqa: E402
-from dgemma_training.evaluation.judging import cut_at_tail  # noqa: E402
-from dgemma_training.evaluation.models import BASE, BASE_CUT  # noqa: E402
-from dgemma_wire.messages import Free  # noqa: E402
+from dgemma_lsp.infill.capture import budget_for, capture
+from dgemma_lsp.infill.trigger import find_hole
+from dgemma_lsp.infill.types import Hole, HoleKind
+from dgemma_lsp.infill.validate import check
+from dgemma_runtime.engine import device as devices
+from dgemma_runtime.engine.files import locate_weights
+from dgemma_runtime.models import resolve_spec
+from dgemma_runtime.models.base import BaseFolder, ModelSpec
+from dgemma_runtime.models.canvas_weights import read_tensors
+from dgemma_runtime.text import Codec, encode_request, load_codec, read_text
+from dgemma_training.evaluation.asking import Answer, snapshot_of
+from dgemma_training.evaluation.items import EvaluationError, Item
+from dgemma_training.evaluation.judging import cut_at_tail
+from dgemma_training.evaluation.models import BASE, BASE_CUT
+from dgemma_wire.messages import Free
 
 BASE_TRIMMED = "base_trimmed"
 

@@ -75,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores).")
     out = parser.add_argument_group("results")
     out.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="Write results.json, table.md and plot.svg."
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="Write results.json, table.md and plot.svg. The same command goes on where an "
+        "evaluation was stopped.",
     )
     out.add_argument(
         "--keep-fills", action="store_true", help="Write every fill to fills.jsonl as well."
@@ -91,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     from dgemma_training.cli import Progress
     from dgemma_training.documents import Split
     from dgemma_training.evaluation import items, report
-    from dgemma_training.evaluation.evaluate import Settings, evaluate, span_of
+    from dgemma_training.evaluation.evaluate import evaluate
+    from dgemma_training.evaluation.journal import JOURNAL_FILE
+    from dgemma_training.evaluation.plan import Settings, span_of
 
     if arguments.keep_fills and arguments.out is None:
         raise items.EvaluationError("--keep-fills needs --out, where they are written.")
@@ -133,14 +139,20 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         seed=arguments.seed,
     )
-    results, fills = evaluate(sets, settings, progress)
+    kept = None if arguments.out is None else arguments.out / JOURNAL_FILE
+    results, fills = evaluate(sets, settings, progress, journal=kept)
     progress.end()
     print(report.summary(results))
     if arguments.out is not None:
         report.write(arguments.out, results, fills if arguments.keep_fills else None)
         print(f"Written to {arguments.out}.")
     if results.interrupted:
-        print("dgemma eval: stopped; the figures are of what was measured.", file=sys.stderr)
+        later = (
+            "the same command goes on from here" if kept else "with --out it could be gone on with"
+        )
+        print(
+            f"dgemma eval: stopped; the figures are of what was measured; {later}.", file=sys.stderr
+        )
         return INTERRUPTED
     return 0
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,6 @@ from pathlib import Path
 import msgspec
 
 from dgemma_runtime.models import resolve_spec
-from dgemma_runtime.text import load_codec
-from dgemma_training.documents import Split
 from dgemma_training.evaluation import models
 from dgemma_training.evaluation.asking import (
     Answer,
@@ -31,63 +29,13 @@ from dgemma_training.evaluation.asking import (
     running,
 )
 from dgemma_training.evaluation.figures import Score, differences, figures_of
-from dgemma_training.evaluation.items import (
-    EvaluationError,
-    Item,
-    ItemSet,
-    Span,
-    shuffled,
-)
-from dgemma_training.evaluation.judging import Judge
+from dgemma_training.evaluation.items import ItemSet
+from dgemma_training.evaluation.journal import Filled, Journal, Opened, Probed, Rewrote
+from dgemma_training.evaluation.plan import Plan, Report, Settings, digest, make_plan, span_of
 from dgemma_training.evaluation.probes import ProbeResult, ask_probes
 from dgemma_training.evaluation.results import Fill, Results, SetResult, SystemInfo, machine
-from dgemma_training.evaluation.rewriting import (
-    RewriteOutcome,
-    Task,
-    ask_rewrites,
-    find_tasks,
-    results_of,
-)
-from dgemma_training.evaluation.sandbox import Sandbox
-
-Report = Callable[[str, float | None], None]
-"""Is told a line of progress and the share that is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is compared, and on what.
-
-    Attributes:
-        systems: ``product``, ``left_to_right``, ``parallel:THRESHOLD`` or ``base``; all others are
-            compared with the first one.
-        model: As the setting ``model`` names it.
-        adapters: ``FILE``, ``NAME=FILE`` or ``shipped``: in place of the model's own.
-        sampler: Fields of ``model.json``'s sampler to replace, in all systems but the base.
-        max_span: Slots of the longest span, for rewrites by models that do not say.
-        probes: Ask the twenty probes too.
-        rewrites: Rewrites of each kind at most; 0 for none.
-        rewrite_corpus: Where rewrites are made from.
-        rewrite_split: Which part of it.
-        device: As the runtime's setting, as are the following two.
-        dtype: Number format.
-        threads: CPU threads; 0 for one per core.
-        seed: Decides the order of rows and the rewrites.
-    """
-
-    systems: Sequence[str] = ("product", "base")
-    model: str = "embedded"
-    adapters: Sequence[str] = ()
-    sampler: Mapping[str, object] = field(default_factory=dict)
-    max_span: int | None = None
-    probes: bool = False
-    rewrites: int = 0
-    rewrite_corpus: Path | None = None
-    rewrite_split: Split = Split.VALIDATION
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int = 0
-    seed: int = 0
+from dgemma_training.evaluation.rewriting import RewriteOutcome, ask_rewrite, results_of
+from dgemma_wire.adapters import WEIGHTS_FILE
 
 
 @dataclass(slots=True)
@@ -101,36 +49,38 @@ class Found:
     interrupted: bool = False
 
 
-def span_of(model: str) -> Span:
-    """Return what one span of a model holds.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    spec = resolve_spec(model)
-    return Span(load_codec(spec.folder / "tokenizer.json"), spec.layout.span_tokens)
-
-
 def evaluate(
-    sets: Sequence[ItemSet], settings: Settings, report: Report
+    sets: Sequence[ItemSet], settings: Settings, report: Report, *, journal: Path | None = None
 ) -> tuple[Results, list[Fill]]:
     """Ask every system for every row; an interruption ends it with what there is.
+
+    Args:
+        sets: The rows.
+        settings: Systems and all else.
+        report: Is told how far it is.
+        journal: File of answers while they come in; the same evaluation goes on from it.
 
     Raises:
         EvaluationError: It cannot be made as asked.
         DgemmaError: A model or a runtime cannot be had.
     """
-    plan = _plan(sets, settings, report)
+    plan = make_plan(sets, settings, report)
     found = Found()
+    known = Journal(journal, digest(plan))
+    complete = False
     try:
-        asyncio.run(_measure(plan, found, report))
+        asyncio.run(_measure(plan, found, known, report))
+        complete = True
     except KeyboardInterrupt:
         found.interrupted = True
+    finally:
+        known.close(complete=complete)
     results = Results(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         release=importlib.metadata.version("dgemma"),
         machine=machine(),
         interrupted=found.interrupted,
+        resumed=known.resumed,
         sandboxed=plan.sandboxed,
         seed=settings.seed,
         systems=found.systems,
@@ -143,81 +93,44 @@ def evaluate(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """An evaluation that has been looked through for mistakes."""
-
-    settings: Settings
-    sets: Sequence[tuple[ItemSet, list[Item]]]
-    choices: Sequence[models.Choice]
-    adapters: Sequence[models.Adapter]
-    tasks: Sequence[Task]
-    judge: Judge
-
-    @property
-    def sandboxed(self) -> str:
-        """How programs were kept apart."""
-        box = self.judge.sandbox
-        if box is None:
-            return "nothing was run"
-        return "limits, own network and processes" if box.isolated else "limits only"
-
-    @property
-    def rows(self) -> int:
-        """Rows of all sets."""
-        return sum(len(items) for _, items in self.sets)
-
-
-def _plan(sets: Sequence[ItemSet], settings: Settings, report: Report) -> _Plan:
-    choices = [models.choice_named(text) for text in dict.fromkeys(settings.systems)]
-    adapters = models.adapters_named(settings.adapters)
-    names = [each.name for each in sets]
-    if len(set(names)) < len(names):
-        raise EvaluationError(f"Two sets of rows are called alike ({', '.join(names)}).")
-    tasks: Sequence[Task] = ()
-    if settings.rewrites:
-        if settings.rewrite_corpus is None:
-            raise EvaluationError("Rewrites are made from a corpus: give --corpus.")
-        report("Making rewrites.", None)
-        tasks = find_tasks(
-            settings.rewrite_corpus, settings.rewrite_split, settings.rewrites, settings.seed
-        )
-    if not sets and not tasks and not settings.probes:
-        raise EvaluationError("Nothing to measure: give --rows, --corpus, --probes or --rewrites.")
-    tested = any(item.test is not None for each in sets for item in each.items)
-    return _Plan(
-        settings,
-        [(each, shuffled(each.items, settings.seed)) for each in sets],
-        choices,
-        adapters,
-        tasks,
-        Judge(Sandbox() if tested else None),
-    )
-
-
-async def _measure(plan: _Plan, found: Found, report: Report) -> None:
+async def _measure(plan: Plan, found: Found, known: Journal, report: Report) -> None:
     with private_directory() as directory:
         adapters = models.kept(plan.adapters, directory)
         entries = list(dict.fromkeys(models.combinations(plan.choices, adapters)))
-        progress = _Progress(plan.rows * len(entries), report)
+        progress = _Progress(plan.rows * len(entries) - len(known.fills), report)
         for number, (choice, adapter, name) in enumerate(entries):
-            report(f"{name}: loading", progress.share)
             async with contextlib.AsyncExitStack() as stack:
-                if choice.base:
-                    ready = None
-                    system, info = _open_base(plan.settings)
-                else:
-                    folder = directory / f"model{number}"
-                    model = _model_of(plan.settings, choice, adapter, folder)
-                    ready = await _open_runtime(plan.settings, model, directory, stack)
-                    system = RuntimeSystem(name, ready.client, ready.span)
-                    info = _info(name, model, ready)
-                found.systems.append(info)
+                ready, system = None, None
+                if _is_asked(plan, known, name, choice):
+                    report(f"{name}: loading", progress.share)
+                    if choice.base:
+                        system, info = _open_base(plan.settings)
+                    else:
+                        folder = directory / f"model{number}"
+                        model = _model_of(plan.settings, choice, adapter, folder)
+                        ready = await _open_runtime(plan.settings, model, directory, stack)
+                        system = RuntimeSystem(name, ready.client, ready.span)
+                        info = _info(name, model, ready)
+                    known.add(Opened(info))
+                found.systems.append(known.systems[name])
                 if plan.settings.probes:
-                    found.probes += await ask_probes(system, span_of(plan.settings.model))
-                await _ask(plan, system, name, found, progress)
-                if ready is not None and plan.tasks:
-                    await ask_rewrites(name, ready.client, plan.tasks, found.rewrites, report)
+                    await _probe(plan, system, name, found, known)
+                await _ask(plan, system, name, found, known, progress)
+                if not choice.base:
+                    await _rewrite(plan, ready, name, found, known, report)
+
+
+def _is_asked(plan: Plan, known: Journal, name: str, choice: models.Choice) -> bool:
+    """Whether anything is left to ask a system."""
+    rows = (
+        (name, each.name, item.row.id) in known.fills for each, items in plan.sets for item in items
+    )
+    tasks = (
+        (name, number) in known.rewrites
+        for number in range(1, 1 + len(plan.tasks) * (not choice.base))
+    )
+    probed = name in known.probes or not plan.settings.probes
+    return not (name in known.systems and probed and all(rows) and all(tasks))
 
 
 def _model_of(
@@ -259,7 +172,7 @@ def _info(name: str, model: str, ready: Running) -> SystemInfo:
     return SystemInfo(
         name=name,
         model=spec.name,
-        adapter_sha256=models.sha256_of(spec.folder / models.ADAPTER_FILE),
+        adapter_sha256=models.sha256_of(spec.folder / WEIGHTS_FILE),
         sampler=msgspec.to_builtins(spec.sampler),
         device=ready.status.device,
         dtype=ready.status.dtype,
@@ -283,14 +196,50 @@ def _open_base(settings: Settings) -> tuple[System, SystemInfo]:
     )
 
 
-async def _ask(plan: _Plan, system: System, name: str, found: Found, progress: _Progress) -> None:
+async def _probe(
+    plan: Plan, system: System | None, name: str, found: Found, known: Journal
+) -> None:
+    if name not in known.probes:
+        assert system is not None
+        results = await ask_probes(system, span_of(plan.settings.model))
+        known.add(Probed(name, results))
+    found.probes += known.probes[name]
+
+
+async def _ask(
+    plan: Plan,
+    system: System | None,
+    name: str,
+    found: Found,
+    known: Journal,
+    progress: _Progress,
+) -> None:
     for each, items in plan.sets:
         for item in items:
-            answers = await system.answer(item)
+            answers: Mapping[str, Answer] | None = known.fills.get((name, each.name, item.row.id))
+            asked = answers is None
+            if answers is None:
+                assert system is not None
+                answers = await system.answer(item)
+                known.add(Filled(name, each.name, item.row.id, dict(answers)))
             for reading, answer in answers.items():
                 score = Score(reading, item, answer, plan.judge.judge(item, answer.text))
                 found.scores.setdefault((each.name, reading), []).append(score)
-            progress.done(f"{name} on {each.name}")
+            if asked:
+                progress.done(f"{name} on {each.name}")
+
+
+async def _rewrite(
+    plan: Plan, ready: Running | None, name: str, found: Found, known: Journal, report: Report
+) -> None:
+    for number, task in enumerate(plan.tasks, 1):
+        if (name, number) not in known.rewrites:
+            assert ready is not None
+            made = await ask_rewrite(name, ready.client, task, number)
+            known.add(Rewrote(name, number, made.done, made.shown, made.declined))
+            report(f"{name} on rewrites, {number} of {len(plan.tasks)}", number / len(plan.tasks))
+        was = known.rewrites[name, number]
+        found.rewrites.append(RewriteOutcome(name, task, was.done, was.shown, was.declined))
 
 
 class _Progress:

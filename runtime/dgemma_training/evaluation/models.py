@@ -15,6 +15,7 @@ from typing import Any
 
 from dgemma_runtime.models import resolve_spec
 from dgemma_training.evaluation.items import EvaluationError
+from dgemma_wire.adapters import WEIGHTS_FILE
 
 PRODUCT = "product"
 LEFT_TO_RIGHT = "left_to_right"
@@ -22,7 +23,6 @@ PARALLEL = "parallel"
 BASE = "base"
 BASE_CUT = "base_cut"
 SHIPPED = "shipped"
-ADAPTER_FILE = "adapter.safetensors"
 
 _NEVER_EXCEEDED = 1.1
 
@@ -101,7 +101,7 @@ def adapters_named(texts: Sequence[str]) -> tuple[Adapter, ...]:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise EvaluationError(f"There is no adapter {path}.")
-        usual = path.parent.name if path.name == ADAPTER_FILE else path.stem
+        usual = path.parent.name if path.name == WEIGHTS_FILE else path.stem
         found.append(Adapter(name or usual, path))
     names = [adapter.name for adapter in found]
     if len(set(names)) < len(names):
@@ -144,8 +144,8 @@ def make_folder(
         if path.suffix in (".json", ".safetensors") and path.name != "model.json":
             _link(path, target / path.name)
     if adapter is not None:
-        (target / ADAPTER_FILE).unlink(missing_ok=True)
-        _link(adapter, target / ADAPTER_FILE)
+        (target / WEIGHTS_FILE).unlink(missing_ok=True)
+        _link(adapter, target / WEIGHTS_FILE)
     resolve_spec(str(target))
     return target
 

@@ -54,6 +54,8 @@ def table(results: Results) -> str:
     lines = ["# Evaluation", ""]
     if results.interrupted:
         lines += ["**Interrupted: later rows and systems are missing.**", ""]
+    if results.resumed:
+        lines += ["Stopped and gone on with later: times are of more than one session.", ""]
     lines += [
         f"{results.date}, dgemma {results.release}, Python {machine.python}, "
         + ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
@@ -90,17 +92,28 @@ def summary(results: Results) -> str:
         lines.append(f"{each.name}: {each.source}, {each.fitting} of {each.rows} fit")
         for group in _groups(each):
             lines.append(f"  {group}")
-            for name, system in each.systems.items():
-                found = system.groups.get(group)
-                if found is not None:
-                    tested = "" if found.passed is None else f"  passes {_rate(found.passed):>18}"
-                    lines.append(
-                        f"    {name:24} exact {_rate(found.exact):>18}  parses "
-                        f"{_rate(found.parses):>18}{tested}  forwards {_mean(found.forwards)}"
-                    )
+            lines += _summed({name: s.groups.get(group) for name, s in each.systems.items()})
+        for kind in _kinds(each):
+            rows = {name: system.kinds.get(kind) for name, system in each.systems.items()}
+            count = max(found.rows for found in rows.values() if found is not None)
+            lines += [f"  {kind}, {count} that fit", *_summed(rows)]
     for probe in results.probes:
         lines.append(f"probes: {probe.system:24} {probe.solved} of {probe.asked}")
     return "\n".join(lines)
+
+
+def _summed(systems: Mapping[str, Figures | None]) -> list[str]:
+    return [
+        f"    {name:24} exact {_rate(found.exact):>18}  parses {_rate(found.parses):>18}"
+        + ("" if found.passed is None else f"  passes {_rate(found.passed):>18}")
+        + f"  forwards {_mean(found.forwards)}"
+        for name, found in systems.items()
+        if found is not None
+    ]
+
+
+def _kinds(each: SetResult) -> list[str]:
+    return sorted({kind for system in each.systems.values() for kind in system.kinds})
 
 
 def _set(each: SetResult) -> list[str]:

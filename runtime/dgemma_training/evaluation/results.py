@@ -80,6 +80,7 @@ class Results(msgspec.Struct, kw_only=True):
     sets: list[SetResult]
     probes: list[ProbeResult]
     rewrites: list[RewriteResult]
+    resumed: bool = False
 
 
 def machine() -> Machine:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,37 +110,12 @@ def find_tasks(corpus: Path, split: Split, each: int, seed: int) -> list[Task]:
     return tasks
 
 
-async def ask_rewrites(
-    name: str,
-    client: RuntimeClient,
-    tasks: Sequence[Task],
-    outcomes: list[RewriteOutcome],
-    report: Callable[[str, float | None], None],
-) -> None:
-    """Ask for every rewrite and append what came of it to ``outcomes``.
+async def ask_rewrite(name: str, client: RuntimeClient, task: Task, number: int) -> RewriteOutcome:
+    """Ask for a rewrite; ``number`` tells its document from the others'.
 
     Raises:
         RuntimeUnavailable: The runtime went away.
     """
-    for number, task in enumerate(tasks, 1):
-        outcomes.append(await _ask(name, client, task, number))
-        report(f"{name} on rewrites, {number} of {len(tasks)}", number / len(tasks))
-
-
-def results_of(outcomes: Sequence[RewriteOutcome]) -> list[RewriteResult]:
-    """Return a result per system, kind and language family."""
-    groups: dict[tuple[str, str, str], list[RewriteOutcome]] = {}
-    for outcome in outcomes:
-        family = _family(outcome.task.document.language)
-        groups.setdefault((outcome.system, family, outcome.task.rewrite.kind), []).append(outcome)
-    offers = _offers()
-    return [
-        _result(system, offers[kind, family], groups[system, family, kind])
-        for system, family, kind in sorted(groups)
-    ]
-
-
-async def _ask(name: str, client: RuntimeClient, task: Task, number: int) -> RewriteOutcome:
     rewrite, document = task.rewrite, task.document
     language = by_id(document.language)
     text = rewrite.before(document.text)
@@ -172,6 +147,19 @@ async def _ask(name: str, client: RuntimeClient, task: Task, number: int) -> Rew
         after=text[end:],
     )
     return RewriteOutcome(name, task, done=done, shown=verdict.accepted)
+
+
+def results_of(outcomes: Sequence[RewriteOutcome]) -> list[RewriteResult]:
+    """Return a result per system, kind and language family."""
+    groups: dict[tuple[str, str, str], list[RewriteOutcome]] = {}
+    for outcome in outcomes:
+        family = _family(outcome.task.document.language)
+        groups.setdefault((outcome.system, family, outcome.task.rewrite.kind), []).append(outcome)
+    offers = _offers()
+    return [
+        _result(system, offers[kind, family], groups[system, family, kind])
+        for system, family, kind in sorted(groups)
+    ]
 
 
 def _result(name: str, offer: RewriteKind, outcomes: Sequence[RewriteOutcome]) -> RewriteResult:
