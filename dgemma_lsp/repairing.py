@@ -106,18 +106,17 @@ class Mending:
         current, steps = first, first.steps
         for number in range(self.means.rounds):
             draft = repair.make_draft(current.raw, current.tokens, current.draft)
-            parts = repair.plan(draft, current.text, current.verdict.faults, number)
-            if parts is None or self._left_ms() < _LEAST_MS:
-                return None
-            answers = await self._again(draft, parts, number)
-            steps += max((answer.steps for answer in answers), default=0)
-            tried = [self._candidate(answer, steps, number + 1) for answer in answers]
-            for each in tried:
-                if each.verdict.accepted and each.text.startswith(head):
-                    return replace(each, mended=Mended.RENOISED)
-                mended = self._by_hand(each) if self.means.by_hand else None
-                if mended is not None and mended.text.startswith(head):
-                    return replace(mended, mended=Mended.RENOISED)
+            tried: list[Candidate] = []
+            for parts in repair.plan(draft, current.text, current.verdict.faults, number):
+                if self._left_ms() < _LEAST_MS:
+                    break
+                answers = await self._again(draft, parts, number)
+                steps += max((answer.steps for answer in answers), default=0)
+                tried += [self._candidate(answer, steps, number + 1) for answer in answers]
+            sound = [each for each in tried if each.verdict.accepted and each.text.startswith(head)]
+            if sound:
+                best = max(sound, key=lambda each: each.score)
+                return replace(best, mended=Mended.RENOISED)
             # An answer with fewer faults is the better place to go on from.
             current = min([current, *tried], key=lambda each: len(each.verdict.faults) or 99)
         return None

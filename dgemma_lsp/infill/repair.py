@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dgemma_lsp.infill import delimiters
@@ -28,8 +28,12 @@ _UNSURE = 0.5
 _NEAR_TOKENS = 3
 """How far from a fault an unsure token may lie: errors show up a little behind their cause."""
 
-_SLACK = 2
-"""Positions more than the tokens that stood there: what is missing needs room."""
+_LENGTHS = (0, 1, -1)
+"""Positions more or less than the tokens that stood there. Behind a part in the middle clamped text
+follows at once, and a model fills what it is given; so lengths are tried one after the other."""
+
+_ROOM = 4
+"""Positions more where the draft ends: there the model says where it ends."""
 
 _MORE = 8
 """Positions added behind a draft that ends too early."""
@@ -105,25 +109,28 @@ Part: TypeAlias = Keep | Write | Redo
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A range of characters of a draft to denoise again, with room for more than stood there."""
+    """A range of characters of a draft to denoise again.
+
+    ``room`` is how many positions it gets beyond the tokens that stood there, or how many less.
+    """
 
     start: int
     end: int
-    slack: int = _SLACK
+    room: int = 0
 
 
 def lay_out(draft: Draft, end: int, scopes: Sequence[Scope]) -> tuple[Part, ...]:
     """The span as it goes back to the model: the draft's first ``end`` characters with scopes free.
 
-    A scope takes every token it touches. Scopes are in order and do not overlap once widened to
-    tokens, or are merged.
+    A scope takes every token it touches, and at least one position. Scopes that overlap once they
+    are widened to tokens are merged.
     """
     parts: list[Part] = []
     at = 0
-    for first, last, slack in _token_ranges(draft, end, scopes):
+    for first, last, room in _token_ranges(draft, end, scopes):
         if first > at:
             parts.append(Keep(at, first))
-        parts.append(Redo(max(1, last - first + slack)))
+        parts.append(Redo(max(1, last - first + room)))
         at = last
     whole = next((i for i, t in enumerate(draft.tokens) if t.end > end), len(draft.tokens))
     if whole > at:
@@ -144,10 +151,10 @@ def _token_ranges(
         last = next((i for i, t in enumerate(tokens) if t.start >= scope.end), len(tokens))
         last = max(first, last)
         if merged and first <= merged[-1][1]:
-            low, high, slack = merged.pop()
-            merged.append((low, max(high, last), max(slack, scope.slack)))
+            low, high, room = merged.pop()
+            merged.append((low, max(high, last), max(room, scope.room)))
         else:
-            merged.append((first, last, scope.slack))
+            merged.append((first, last, scope.room))
     yield from merged
 
 
@@ -171,40 +178,59 @@ def kept_text(draft: Draft, part: Keep) -> str:
 # -- the plan of a round ------------------------------------------------------------------------
 
 
-def plan(draft: Draft, text: str, faults: Sequence[Fault], number: int) -> tuple[Part, ...] | None:
-    """What to denoise again in round ``number`` (from 0); ``None`` when nothing can be said.
+def plan(
+    draft: Draft, text: str, faults: Sequence[Fault], number: int
+) -> tuple[tuple[Part, ...], ...]:
+    """What to denoise again in round ``number`` (from 0): layouts that differ in length.
 
     Args:
         draft: The model's text with its tokens.
         text: What the rules left of it, which is what was judged.
         faults: What is wrong with ``text``.
         number: How many rounds there were.
+
+    Returns:
+        The layouts, the likeliest first; none when nothing can be said.
     """
     low = _place_of(draft.text, text)
     if low is None or not faults:
-        return None
+        return ()
     newline = newline_of(text)
 
     def raw(offset: int) -> int:
         return low + offset - (text.count(newline, 0, offset) * (len(newline) - 1))
 
     end = raw(len(text))
+    scopes = _scopes(draft, [_at(fault, raw) for fault in faults], number, end)
+    lengths = (0,) if any(scope.end >= end for scope in scopes) else _LENGTHS
+    layouts = (
+        lay_out(draft, end, [_sized(scope, length, end) for scope in scopes]) for length in lengths
+    )
+    return tuple(dict.fromkeys(layouts))
+
+
+def _sized(scope: Scope, length: int, end: int) -> Scope:
+    return replace(scope, room=(scope.room or _ROOM) if scope.end >= end else length)
+
+
+def _at(fault: Fault, raw: Callable[[int], int]) -> Fault:
+    return replace(fault, start=raw(fault.start), end=raw(fault.end))
+
+
+def _scopes(draft: Draft, faults: Sequence[Fault], number: int, end: int) -> list[Scope]:
+    """What a round takes, with offsets in the draft's own text."""
     inside = [fault for fault in faults if fault.place is FaultPlace.INSIDE]
     if number >= 2 or any(fault.reason in _WHOLE for fault in faults):
-        return lay_out(draft, end, [Scope(_line_start(draft.text, _first(inside, raw, end)), end)])
+        first = min((fault.start for fault in inside), default=end)
+        return [Scope(_line_start(draft.text, first), end)]
     if not inside:
-        return lay_out(draft, end, [_outside(draft, faults, number, end)])
-    ranges = [(raw(fault.start), raw(fault.end)) for fault in inside]
+        return [_outside(draft, faults, number, end)]
     widen = _unsure_near if number == 0 else _lines_of
-    return lay_out(draft, end, [widen(draft, low, high, end) for low, high in ranges])
+    return [widen(draft, fault.start, fault.end, end) for fault in inside]
 
 
 _WHOLE = frozenset({RejectReason.REPEATS_LINE, RejectReason.REPEATS_ITSELF})
 """What is wrong with a text as such; denoising a part of it again would say it again."""
-
-
-def _first(inside: Sequence[Fault], raw: Callable[[int], int], end: int) -> int:
-    return min((raw(fault.start) for fault in inside), default=end)
 
 
 def _outside(draft: Draft, faults: Sequence[Fault], number: int, end: int) -> Scope:

@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 DraftSink = Callable[[Draft], None]
 
-ENVIRONMENT = environment.ENVIRONMENT
 _SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
 
 
