@@ -91,7 +91,7 @@ async def ask(rows: Sequence[Row], model: str) -> list[Shown]:
 
 def main() -> int:
     """Run the calibration; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("corpus", type=Path, help="A corpus; its validation documents are used.")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--languages", nargs="+", default=["python", "typescript"])

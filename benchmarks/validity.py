@@ -118,8 +118,10 @@ def faults_of(rows: Iterable[Row], seed: int) -> list[Case]:
     return cases
 
 
-def rows_of_corpus(folder: Path, each: int, languages: Sequence[str], seed: int) -> list[Row]:
-    """Cut rows from the held-out documents of a corpus, as many in every language."""
+def rows_of_corpus(
+    folder: Path, split: Split, each: int, languages: Sequence[str], seed: int
+) -> list[Row]:
+    """Cut rows from documents that nothing was trained on, as many in every language."""
     rows: list[Row] = []
     mix = Mix(
         {
@@ -128,7 +130,7 @@ def rows_of_corpus(folder: Path, each: int, languages: Sequence[str], seed: int)
         }
     )
     for language in languages:
-        documents = list(read_documents(folder, split=Split.TEST, languages=[language]))
+        documents = list(read_documents(folder, split=split, languages=[language]))
         rows += cut_rows(
             documents, seed=seed, count=each, mix=mix, fits=lambda text: len(text) < 160
         )
@@ -299,7 +301,10 @@ async def _run(arguments: argparse.Namespace) -> dict[str, object]:
     cases = cases[: arguments.limit or None]
     if arguments.corpus:
         languages = [name for name in arguments.languages if by_id(name).usable_grammar()]
-        made = rows_of_corpus(arguments.corpus, arguments.each, languages, arguments.seed)
+        made = rows_of_corpus(
+            arguments.corpus, Split(arguments.split), arguments.each, languages, arguments.seed
+        )
+        cases += [Case(row) for row in made] if arguments.drafts else []
         cases += faults_of(made, arguments.seed)
     marks: list[Mark] = []
     async with _runtime(arguments.model) as client:
@@ -358,10 +363,14 @@ def as_text(results: dict[str, object]) -> str:
 
 def main() -> int:
     """Run the benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rows", type=Path, help="JSON lines of rows with holes, gzipped or not.")
     parser.add_argument("--limit", type=int, default=0, help="Rows at most (default: all).")
     parser.add_argument("--corpus", type=Path, help="A corpus to make faults of.")
+    parser.add_argument("--split", choices=[str(each) for each in Split], default="test")
+    parser.add_argument(
+        "--drafts", action="store_true", help="Ask the model for the corpus's rows as well."
+    )
     parser.add_argument("--each", type=int, default=24, help="Faults per language.")
     parser.add_argument(
         "--languages",
