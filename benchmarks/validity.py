@@ -158,7 +158,9 @@ async def marks_of(case: Case, client: RuntimeClient, number: int) -> list[Mark]
         return [*marks, *same]
     spent = 0
     for way, means in WAYS.items():
-        mending = Mending(snapshot, hole, ask, client, means=means)
+        mending = Mending(
+            snapshot, hole, ask, client, most=welcome.limits.max_span_tokens, means=means
+        )
         began = time.perf_counter()
         best = await mending.mend(first)
         ms = (time.perf_counter() - began) * 1000

@@ -179,6 +179,7 @@ async def fill(
             ask if refused is None else replace(ask, adapter=""),
             client,
             until=None if options.deadline_ms is None else asked + options.deadline_ms / 1000,
+            most=welcome.limits.max_span_tokens,
             means=options.mend,
             on_head=None if on_head is None else partial(on_head, hole),
         )

@@ -19,7 +19,11 @@ from dgemma_wire import messages as wire
 from dgemma_wire.errors import DenoiseFailed, FailureCode
 
 CANDIDATES = 2
-"""Answers of a round: the likeliest, which may be the fault again, and a drawn one."""
+"""Answers for the likeliest layout of a round: the likeliest, which may be the fault again, and a
+drawn one."""
+
+MOST_STEPS = 40
+"""Denoise steps after which no further layout is tried: a new draft costs fewer."""
 
 _LEAST_MS = 60
 """A round that has less time is not begun: the answer would be noise."""
@@ -51,6 +55,7 @@ class Mending:
         client: The runtime.
         until: Time after which nothing is asked any more, as ``time.perf_counter`` counts;
             ``None`` for no bound.
+        most: Positions that the model denoises at once.
         means: What may be used.
         on_head: Called with what is sound already, before the first round. What comes of the
             mending then extends it.
@@ -62,6 +67,7 @@ class Mending:
     ask: Ask
     client: RuntimeClient
     until: float | None = None
+    most: int = 256
     means: Means = Means()
     on_head: Callable[[Candidate], None] | None = None
     step_ms: list[float] = field(default_factory=list[float])
@@ -107,18 +113,20 @@ class Mending:
         for number in range(self.means.rounds):
             draft = repair.make_draft(current.raw, current.tokens, current.draft)
             tried: list[Candidate] = []
-            for parts in repair.plan(draft, current.text, current.verdict.faults, number):
-                if self._left_ms() < _LEAST_MS:
+            faults = current.verdict.faults
+            for parts in repair.plan(draft, current.text, faults, number, self.most):
+                if self._left_ms() < _LEAST_MS or len(self.step_ms) >= MOST_STEPS:
                     break
-                answers = await self._again(draft, parts, number)
+                answers = await self._again(draft, parts, number, 1 if tried else CANDIDATES)
                 steps += max((answer.steps for answer in answers), default=0)
                 tried += [self._candidate(answer, steps, number + 1) for answer in answers]
             sound = [each for each in tried if each.verdict.accepted and each.text.startswith(head)]
             if sound:
                 best = max(sound, key=lambda each: each.score)
                 return replace(best, mended=Mended.RENOISED)
-            # An answer with fewer faults is the better place to go on from.
-            current = min([current, *tried], key=lambda each: len(each.verdict.faults) or 99)
+            # Go on from what has the fewest faults; of equals from what is new.
+            better = [each for each in tried if each.text != current.text]
+            current = min([*better, current], key=lambda each: len(each.verdict.faults) or 99)
         return None
 
     def _candidate(self, found: wire.Candidate, steps: int, rounds: int) -> Candidate:
@@ -131,7 +139,7 @@ class Mending:
         return (self.until - time.perf_counter()) * 1000
 
     async def _again(
-        self, draft: repair.Draft, parts: Sequence[repair.Part], number: int
+        self, draft: repair.Draft, parts: Sequence[repair.Part], number: int, candidates: int
     ) -> tuple[wire.Candidate, ...]:
         left = self._left_ms()
         deadline = None if left == float("inf") else max(1, int(left))
@@ -141,7 +149,7 @@ class Mending:
                 document=self.ask.document,
                 draft=draft.handle,
                 spans=(tuple(_piece(part) for part in parts),),
-                candidates=CANDIDATES,
+                candidates=candidates,
                 deadline_ms=deadline,
                 seed=seed,
             )
@@ -153,7 +161,7 @@ class Mending:
         ask = replace(
             self.ask,
             segments=(*_segments(draft, parts, self.ask), *self.ask.segments[1:]),
-            candidates=CANDIDATES,
+            candidates=candidates,
             deadline_ms=deadline,
             seed=seed,
         )

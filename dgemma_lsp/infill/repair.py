@@ -179,7 +179,7 @@ def kept_text(draft: Draft, part: Keep) -> str:
 
 
 def plan(
-    draft: Draft, text: str, faults: Sequence[Fault], number: int
+    draft: Draft, text: str, faults: Sequence[Fault], number: int, most: int = 256
 ) -> tuple[tuple[Part, ...], ...]:
     """What to denoise again in round ``number`` (from 0): layouts that differ in length.
 
@@ -188,6 +188,7 @@ def plan(
         text: What the rules left of it, which is what was judged.
         faults: What is wrong with ``text``.
         number: How many rounds there were.
+        most: Positions that a model denoises at once.
 
     Returns:
         The layouts, the likeliest first; none when nothing can be said.
@@ -202,11 +203,24 @@ def plan(
 
     end = raw(len(text))
     scopes = _scopes(draft, [_at(fault, raw) for fault in faults], number, end)
-    lengths = (0,) if any(scope.end >= end for scope in scopes) else _LENGTHS
-    layouts = (
-        lay_out(draft, end, [_sized(scope, length, end) for scope in scopes]) for length in lengths
-    )
-    return tuple(dict.fromkeys(layouts))
+    # Lengths are tried where that is cheap: for the few tokens of a first round.
+    several = number == 0 and all(scope.end < end for scope in scopes)
+    layouts = [
+        lay_out(draft, end, [_sized(scope, length, end) for scope in scopes])
+        for length in (_LENGTHS if several else (0,))
+    ]
+    return tuple(dict.fromkeys(fitting for each in layouts if (fitting := _fitted(each, most))))
+
+
+def _fitted(parts: tuple[Part, ...], most: int) -> tuple[Part, ...]:
+    """The layout, with less room at its end where it has too much; nothing when it cannot fit."""
+    spare = most - sum(part.tokens for part in parts if isinstance(part, Redo))
+    last = parts[-1] if parts else None
+    if spare >= 0:
+        return parts
+    if isinstance(last, Redo) and last.tokens + spare > 0:
+        return (*parts[:-1], Redo(last.tokens + spare))
+    return ()
 
 
 def _sized(scope: Scope, length: int, end: int) -> Scope:

@@ -42,11 +42,14 @@ class Language:
         long_quotes: String quotes that may span lines.
         char_quote: A quote that is a quote only around one character, as in Rust.
         placeholder: A text that is a valid expression by itself.
+        fillers: Further texts that may make a hole whole where a mere expression does not, such as
+            one that ends its statement.
         block_nodes: Node types whose children are the items of a block.
         opaque_nodes: Node types in which no code starts: strings and comments.
         bracket_nodes: Node types of bracketed lists, in which no statement starts.
         hollow_node: Node type of a body that the grammar lets be empty though the language does
             not; empty where grammar and language agree.
+        fault_nodes: Node types with which the grammar says that something is wrong, besides ERROR.
     """
 
     name: str
@@ -65,10 +68,12 @@ class Language:
     file_names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     placeholder: str = "x"
+    fillers: tuple[str, ...] = ()
     block_nodes: frozenset[str] = field(default=frozenset())
     opaque_nodes: frozenset[str] = field(default=frozenset({"string", "comment"}))
     bracket_nodes: frozenset[str] = field(default=frozenset())
     hollow_node: str = ""
+    fault_nodes: frozenset[str] = field(default=frozenset())
 
     def load_grammar(self) -> Grammar | GrammarMissing | None:
         """The grammar, why it cannot be used, or ``None`` for a language that has none."""

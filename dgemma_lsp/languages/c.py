@@ -39,6 +39,7 @@ C = Language(
     block_comment=("/*", "*/"),
     quotes=('"',),
     char_quote="'",
+    fillers=("x;",),
     block_nodes=BLOCK_NODES,
     opaque_nodes=OPAQUE_NODES,
     bracket_nodes=BRACKET_NODES,

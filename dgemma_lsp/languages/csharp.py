@@ -19,6 +19,7 @@ CSHARP = Language(
     quotes=('"',),
     long_quotes=('"""',),
     char_quote="'",
+    fillers=("x;",),
     block_nodes=frozenset(
         {
             "compilation_unit",

@@ -21,7 +21,9 @@ HTML = Language(
     # An apostrophe is a letter in text, and most of a page is text.
     quotes=('"',),
     brackets=(("<", ">"),),
+    fillers=("x>", 'x="x"'),
     block_nodes=frozenset({"document", "element", "script_element", "style_element"}),
     opaque_nodes=frozenset({"quoted_attribute_value", "comment"}),
     bracket_nodes=frozenset({"start_tag", "end_tag", "self_closing_tag"}),
+    fault_nodes=frozenset({"erroneous_end_tag"}),
 )

@@ -18,6 +18,7 @@ JAVA = Language(
     quotes=('"',),
     long_quotes=('"""',),
     char_quote="'",
+    fillers=("x;",),
     block_nodes=frozenset(
         {
             "program",

@@ -34,6 +34,7 @@ JAVASCRIPT = Language(
     line_comment="//",
     block_comment=("/*", "*/"),
     long_quotes=("`",),
+    fillers=("'x'",),
     block_nodes=BLOCK_NODES,
     opaque_nodes=OPAQUE_NODES,
     bracket_nodes=BRACKET_NODES,

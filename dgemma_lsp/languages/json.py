@@ -18,5 +18,6 @@ JSON = Language(
     block_comment=("/*", "*/"),
     quotes=('"',),
     placeholder="0",
+    fillers=('"x": 0', '"x": 0,'),
     block_nodes=frozenset({"object", "array"}),
 )

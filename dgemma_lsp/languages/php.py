@@ -15,6 +15,7 @@ PHP = Language(
     block_closer="}",
     line_comment="//",
     block_comment=("/*", "*/"),
+    fillers=("$x;", "$x"),
     block_nodes=frozenset(
         {
             "program",

@@ -18,6 +18,7 @@ TOML = Language(
     line_comment="#",
     long_quotes=('"""', "'''"),
     placeholder="0",
+    fillers=("x = 0",),
     block_nodes=frozenset({"document", "table", "table_array_element", "array"}),
     bracket_nodes=frozenset({"inline_table"}),
 )

@@ -15,6 +15,7 @@ TYPESCRIPT = dataclasses.replace(
     ids=("typescript",),
     extensions=(".ts", ".mts", ".cts"),
     grammar=GrammarSource("typescript", _MODULE, "language_typescript"),
+    fillers=("'x'", "x;"),
     block_nodes=BLOCK_NODES | {"interface_body", "object_type", "enum_body"},
     opaque_nodes=OPAQUE_NODES,
     bracket_nodes=BRACKET_NODES | {"type_arguments", "type_parameters", "tuple_type"},
@@ -26,4 +27,5 @@ TSX = dataclasses.replace(
     ids=("typescriptreact", "typescript.tsx"),
     extensions=(".tsx",),
     grammar=GrammarSource("tsx", _MODULE, "language_tsx"),
+    fillers=("'x'",),
 )

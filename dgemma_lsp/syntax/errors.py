@@ -1,16 +1,20 @@
 """Where a tree has errors: ERROR and MISSING nodes, the innermost ones only, and which are new.
 
 Outer ERROR nodes wrap inner ones and say nothing of their own. Only subtrees that contain an
-error are looked into. What errors are worth is not known here.
+error are looked into, save for the nodes that some grammars have for a fault of their own. What
+errors are worth is not known here.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tree_sitter import Node, Tree
+from tree_sitter import Node, Query, QueryCursor, Tree
 
+from dgemma_lsp.syntax.grammar import Grammar
+from dgemma_lsp.syntax.parse import path_to
 from dgemma_lsp.syntax.tree import ParsedText
 
 
@@ -34,18 +38,42 @@ def count_errors(parsed: ParsedText) -> int:
     return 0 if tree is None else len(_innermost(tree))
 
 
-def find_errors(parsed: ParsedText) -> tuple[SyntaxFault, ...]:
-    """The innermost ERROR and MISSING nodes in order of their place in the text."""
+def find_errors(
+    parsed: ParsedText, fault_nodes: frozenset[str] = frozenset()
+) -> tuple[SyntaxFault, ...]:
+    """The innermost ERROR and MISSING nodes in order of their place in the text.
+
+    Nodes of the types ``fault_nodes`` count as well.
+    """
     tree = parsed.tree
     if tree is None:
         return ()
+    nodes = _innermost(tree)
+    if fault_nodes and parsed.grammar is not None:
+        nodes += _named(tree, parsed.grammar, fault_nodes)
+        nodes.sort(key=lambda node: (node.start_byte, node.end_byte))
     return tuple(
         SyntaxFault(
             parsed.offset_of_byte(node.start_byte),
             parsed.offset_of_byte(node.end_byte),
             node.type if node.is_missing else "",
         )
-        for node in _innermost(tree)
+        for node in nodes
+    )
+
+
+def lost_between(parsed: ParsedText, low: int, start: int, end: int) -> bool:
+    """Whether one ERROR node starts before ``low`` and holds what is between ``start`` and ``end``.
+
+    Nothing in it is where the grammar wants it, so one error more or less there tells little.
+    """
+    tree = parsed.tree
+    if tree is None or not tree.root_node.has_error:
+        return False
+    first, last, top = (parsed.byte_at(place) for place in (low, start, end))
+    return any(
+        node.is_error and node.start_byte < first and node.end_byte >= top
+        for node in path_to(tree, last)
     )
 
 
@@ -59,8 +87,8 @@ def find_hollow(
     tree = parsed.tree
     if tree is None:
         return ()
-    low = parsed.byte_at(_past_blanks(parsed.text, start, -1))
-    high = parsed.byte_at(_past_blanks(parsed.text, end, 1))
+    low = parsed.byte_at(past_blanks(parsed.text, start, -1))
+    high = parsed.byte_at(past_blanks(parsed.text, end, 1))
     found: list[SyntaxFault] = []
     stack: list[Node] = [tree.root_node]
     while stack:
@@ -154,11 +182,22 @@ def _overlap(one: SyntaxFault, other: SyntaxFault) -> bool:
     return one.start <= other.end and other.start <= one.end
 
 
-def _past_blanks(text: str, offset: int, step: int) -> int:
+def past_blanks(text: str, offset: int, step: int) -> int:
     """The first place from ``offset`` on, or before it, that is next to no blank."""
     while 0 < offset < len(text) and text[offset - 1 if step < 0 else offset].isspace():
         offset += step
     return offset
+
+
+def _named(tree: Tree, grammar: Grammar, types: frozenset[str]) -> list[Node]:
+    """The nodes of some types, without those that hold an error, which is counted by itself."""
+    found = QueryCursor(_query(grammar, types)).captures(tree.root_node).get("fault", [])
+    return [node for node in found if not node.has_error]
+
+
+@functools.cache
+def _query(grammar: Grammar, types: frozenset[str]) -> Query:
+    return Query(grammar.language, " ".join(f"({kind}) @fault" for kind in sorted(types)))
 
 
 def _innermost(tree: Tree) -> list[Node]:

@@ -212,8 +212,8 @@ def rewrite(code: Any, name: str) -> Path:
     code.select_lines(3, 6)
     code.command("dgemma: Rewrite Selection")
     code.pick("rename {a} to {b}")
-    code.answer("c")
-    code.answer("total")
+    code.answer("c", "Instead of {a}")
+    code.answer("total", "Instead of {b}")
     code.page.locator(".codelens-decoration", has_text="Accept All").wait_for(timeout=60_000)
     return file
 

@@ -5,7 +5,8 @@ file that ``DGEMMA_TEST_SCRIPT`` names: ``{"load_ms": 0, "rules": [{"when": "tex
 "text": "answer", "steps": 3, "step_ms": 5, "crash": false, "code": null}]}``. The first rule
 whose ``when`` is in the prefix answers; without one the answer is empty. A rule with an
 ``instruction`` is for rewrites by that instruction, one with an ``adapter`` for requests that name
-it; ``rewrites`` are what the engine offers, ``adapters`` those it can use.
+it; ``rewrites`` are what the engine offers, ``adapters`` those it can use, ``least_score`` the
+score that it is to be trusted from (its first candidates have -0.1).
 
 A ``Renoise`` is answered by the rule of its draft: ``"renoise": ["second", ["third", "other"]]``
 are the whole texts of one round after another, a list where there are several candidates; after
@@ -81,7 +82,8 @@ class ScriptedEngine:
     def __init__(self, script: dict[str, Any]) -> None:
         self.script = script
         self.capabilities = msgspec.convert(
-            {"rewrites": script.get("rewrites", [])}, type=Capabilities
+            {"rewrites": script.get("rewrites", []), "leastScore": script.get("least_score")},
+            type=Capabilities,
         )
         self.loads = 0
         self.drafts: dict[int, Drafted] = {}

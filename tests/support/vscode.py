@@ -175,8 +175,10 @@ class Code:
         box.wait_for(state="visible", timeout=WAIT_S * 1000)
         box.fill(text)
 
-    def answer(self, text: str) -> None:
-        """Fill in the box that asks for something."""
+    def answer(self, text: str, prompt: str = "") -> None:
+        """Fill in the box that asks for something, in the words of its prompt."""
+        asking = self.page.locator(".quick-input-widget", has_text=prompt)
+        asking.wait_for(state="visible", timeout=WAIT_S * 1000)
         self._fill(text)
         self.press("Enter")
 

@@ -181,7 +181,7 @@ def test_it_works_as_a_package_without_any_set_up(way: str, tmp_path: Path, run_
         assert editor.api.funcs.exists(":Dgemma") == 2
         # Not ALL: where Neovim's own folder cannot be written to, that waits for a key.
         editor.api.command(f"helptags {packages / way / 'dgemma/doc'}")
-        editor.api.command("help :Dgemma")
+        editor.api.command("silent help :Dgemma")
         editor.until(lambda: "subcommand" in editor.text(), "the help")
     finally:
         editor.close()
