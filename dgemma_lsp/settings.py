@@ -142,7 +142,7 @@ def load(*layers: object) -> Settings:
     """
     merged: dict[str, object] = {}
     for layer in layers:
-        if layer is None:
+        if layer is None or layer == []:  # an empty table of Lua is an empty list in JSON
             continue
         if not isinstance(layer, dict):
             raise SettingsError(

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import vscode
 from support.runtimes import COMMAND, Scripted
-
-ROOT = Path(__file__).parent.parent.parent
-PICTURES = os.environ.get("DGEMMA_PICTURES")
-REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
 
 REWRITES = [
     {"kind": "inline", "instruction": "inline the variable", "success": 0.8},
@@ -52,24 +49,19 @@ def scripted() -> Iterator[Scripted]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+SETTINGS = {
+    "dgemma.runtimeCommand": list(COMMAND),
+    "dgemma.runtime.model": "scripted",
+    "dgemma.debounceMs": 20,
+}
+
+
 @pytest.fixture(scope="module")
 def window(scripted: Scripted) -> Iterator[Any]:
-    try:
-        from support import vscode
-    except ImportError as err:
-        why: str | None = f"{err.name} is not installed: pip install -e '.[dev]'"
-    else:
-        why = vscode.installed.missing()
-    if why is not None:
-        pytest.fail(why) if REQUIRE_ALL else pytest.skip(why)
+    vscode.require()
     vscode.build()
     folder = Path(tempfile.mkdtemp(prefix="dg-code-"))
-    settings = {
-        "dgemma.runtimeCommand": list(COMMAND),
-        "dgemma.runtime.model": "scripted",
-        "dgemma.debounceMs": 20,
-    }
-    with vscode.start(folder, settings) as code:
+    with vscode.start(folder, SETTINGS) as code:
         yield code
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -79,13 +71,7 @@ def code(window: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """The window, with the settings as they were; with a picture of how the test left it."""
     window.settings()
     yield window
-    picture(window, re.sub(r"\W+", "-", request.node.name))
-
-
-def picture(code: Any, name: str) -> None:
-    """Keep a picture where the variable says, when it does."""
-    if PICTURES:
-        code.page.screenshot(path=f"{PICTURES}/{name}.png")
+    window.picture(re.sub(r"\W+", "-", request.node.name))
 
 
 def asked(code: Any) -> int:
@@ -106,7 +92,7 @@ def test_ghost_text_is_seen_and_tab_takes_it(code: Any) -> None:
     code.go_to(2, 10)
     code.type("n ")
     code.wait_ghost("a + b")
-    picture(code, "vscode-ghost")
+    code.picture("vscode-ghost")
     code.press("Tab")
     code.saved(file, SOURCE.replace("return ", "return a + b"))
     code.until("the acceptance", lambda: "dgemma.accepted" in code.sent("workspace/executeCommand"))
@@ -220,7 +206,7 @@ def rewrite(code: Any, name: str) -> Path:
 
 def test_a_rewrite_is_decided_piece_by_piece_and_undone_in_one_step(code: Any) -> None:
     file = rewrite(code, "rewrite.py")
-    picture(code, "vscode-rewrite")
+    code.picture("vscode-rewrite")
     assert file.read_text() == REWRITTEN
     code.saved(file, REWRITTEN)  # nothing has changed yet
     code.lens("Accept")
@@ -335,35 +321,3 @@ def test_walkthrough(code: Any) -> None:
     code.page.locator("text=Start with dgemma").first.wait_for(timeout=60_000)
     code.page.locator("text=Rewrite a selection").first.wait_for(timeout=60_000)
     code.command("View: Close All Editors")
-
-
-def test_set_up_asks_once_can_be_stopped_and_installs_a_server(code: Any) -> None:
-    code.open("setup.py", SOURCE.replace("return ", "return"))
-    code.settings(dgemma__server__command=[], dgemma__server__package=str(ROOT))
-    code.wait_state("not set up")
-    offer = code.page.locator(".notification-list-item", has_text="No dgemma language server")
-    code.command("dgemma: Trigger Suggestion")
-    offer.first.wait_for(timeout=60_000)
-    code.command("Notifications: Clear All Notifications")
-    code.command("dgemma: Trigger Suggestion")
-    time.sleep(2)
-    assert not offer.count()
-    storage = code.folder / "user/User/globalStorage/dgemma.dgemma/environment"
-    code.command("dgemma: Set Up")
-    code.until("the environment", (storage / "pyvenv.cfg").exists)
-    code.page.locator(".notification-list-item a, .notification-list-item .monaco-button").filter(
-        has_text="Cancel"
-    ).first.click(timeout=60_000)
-    code.until("it is gone", lambda: not storage.exists())
-    assert "not set up" in code.state()
-    code.command("dgemma: Set Up")
-    code.until("the server", lambda: (storage / ".dgemma-complete").exists(), 400)
-    code.wait_state("ready")
-    assert not list(storage.glob("lib/python*/site-packages/torch"))
-    code.go_to(2, 11)
-    code.type(" ")
-    code.wait_ghost("a + b")
-    code.command("dgemma: Doctor Report")
-    code.page.locator(".tab", has_text="dgemma-doctor").wait_for(timeout=60_000)
-    text = code.page.locator(".editor-instance .view-lines").first
-    code.until("the report", lambda: "tree-sitter" in (text.text_content() or ""))

@@ -116,11 +116,15 @@ class Neovim:
     def until(self, condition: Callable[[], Any], what: str = "") -> Any:
         """Wait for a condition and return what it was in the end."""
         deadline = time.monotonic() + TIMEOUT
-        while not (value := condition()):
+        while True:
+            # A Neovim that waits for a key answers nothing else: it would be waited for forever.
+            blocked = self.api.api.get_mode()["blocking"]
+            if not blocked and (value := condition()):
+                return value
             if time.monotonic() > deadline:
-                raise AssertionError(f"never came: {what}\n{self.describe()}")
+                about = "Neovim waits for a key" if blocked else self.describe()
+                raise AssertionError(f"never came: {what}\n{about}")
             time.sleep(0.01)
-        return value
 
     def describe(self) -> str:
         """Return what a person looking at a failure would want to see."""

@@ -19,9 +19,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from playwright.sync_api import Page, sync_playwright
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).parent.parent.parent
 EXTENSION = ROOT / "editors/vscode"
@@ -36,6 +39,7 @@ FLAGS = (
     "--disable-workspace-trust",
     "--disable-getting-started-override",
 )
+MACHINE = ("dgemma.server.", "dgemma.runtime")
 BROWSER_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -70,6 +74,15 @@ QUIET_SETTINGS: dict[str, Any] = {
     "update.mode": "none",
     "extensions.autoCheckUpdates": False,
 }
+
+
+def require() -> None:
+    """Skip the test when something is missing; under `make test` fail it."""
+    why = installed.missing()
+    if importlib.util.find_spec("playwright") is None:
+        why = "playwright is not installed: pip install -e '.[dev]'"
+    if why is not None:
+        pytest.fail(why) if os.environ.get("DGEMMA_REQUIRE_ALL") == "1" else pytest.skip(why)
 
 
 def build() -> Path:
@@ -242,6 +255,11 @@ class Code:
     def wait_state(self, text: str) -> None:
         until(f"status {text!r}", lambda: text in self.state())
 
+    def picture(self, name: str) -> None:
+        """Keep a picture of the window in the folder of the variable, when there is one."""
+        if folder := os.environ.get("DGEMMA_PICTURES"):
+            self.page.screenshot(path=f"{folder}/{name}.png")
+
     def save(self) -> None:
         self.press("Control+s")
 
@@ -258,8 +276,10 @@ class Code:
 
 
 @contextlib.contextmanager
-def start(folder: Path, runtime: dict[str, Any]) -> Iterator[Code]:
-    """Start VS Code with the extension installed; ``runtime`` are settings of dgemma."""
+def start(folder: Path, settings: dict[str, Any]) -> Iterator[Code]:
+    """Start VS Code with the extension installed, and settings of dgemma."""
+    from playwright.sync_api import sync_playwright
+
     node, entry = str(installed.node()), str(installed.entry())
     user, extensions = str(folder / "user"), str(folder / "extensions")
     (folder / "work").mkdir(parents=True)
@@ -272,7 +292,11 @@ def start(folder: Path, runtime: dict[str, Any]) -> Iterator[Code]:
     server = [sys.executable, "-m", "dgemma_lsp", "--log-file", str(log)]
     # tee keeps nothing back: what is in the file is what the server has got.
     shell = f"tee -a {shlex.quote(str(sent))} | {shlex.join(server)}"
-    settings = {**QUIET_SETTINGS, "dgemma.server.command": ["sh", "-c", shell], **runtime}
+    chosen = {"dgemma.server.command": ["sh", "-c", shell], **settings}
+    # A window with a remote takes what may differ between machines from the machine's settings.
+    machine = {name: chosen.pop(name) for name in list(chosen) if name.startswith(MACHINE)}
+    (folder / "user/Machine").mkdir(parents=True, exist_ok=True)
+    (folder / "user/Machine/settings.json").write_text(json.dumps(machine))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -292,7 +316,7 @@ def start(folder: Path, runtime: dict[str, Any]) -> Iterator[Code]:
                 args=list(BROWSER_FLAGS),
             )
             page = browser.new_page(viewport={"width": 1000, "height": 620})
-            code = Code(folder, page, port, settings)
+            code = Code(folder, page, port, {**QUIET_SETTINGS, **chosen})
             code.settings()
             yield code
             browser.close()

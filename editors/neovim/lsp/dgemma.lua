@@ -34,5 +34,4 @@ return {
     'zsh',
   },
   root_markers = { '.git' },
-  settings = { dgemma = {} },
 }

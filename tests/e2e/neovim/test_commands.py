@@ -183,6 +183,7 @@ def test_it_works_as_a_package_without_any_set_up(way: str, tmp_path: Path, run_
         editor.api.command(f"helptags {packages / way / 'dgemma/doc'}")
         editor.api.command("silent help :Dgemma")
         editor.until(lambda: "subcommand" in editor.text(), "the help")
+        assert editor.api.command_output("messages") == ""  # nothing to complain of by default
     finally:
         editor.close()
 
