@@ -113,9 +113,9 @@ class Neovim:
             taken = self.api.input(left)
             left = left.encode()[taken:].decode()
 
-    def until(self, condition: Callable[[], Any], what: str = "") -> Any:
+    def until(self, condition: Callable[[], Any], what: str = "", seconds: float = TIMEOUT) -> Any:
         """Wait for a condition and return what it was in the end."""
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + seconds
         while True:
             # A Neovim that waits for a key answers nothing else: it would be waited for forever.
             blocked = self.api.api.get_mode()["blocking"]
@@ -134,6 +134,7 @@ class Neovim:
                 f"text: {self.text()!r}",
                 f"ghost: {self.ghost()!r} mode: {self.api.api.get_mode()}",
                 f"said: {self.said()}",
+                f"state: {self.lua('return require([[dgemma.status]]).state()')}",
                 f"messages: {self.api.command_output('messages')}",
                 log.read_text()[-2000:] if log.exists() else "no log",
             ]
