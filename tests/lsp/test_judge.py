@@ -269,3 +269,45 @@ def test_typing_on_keeps_the_excerpt() -> None:
         excerpt = parsed.excerpt(at)
         assert excerpt.parsed.text[: excerpt.offset].endswith(parsed.text[at - 50 : at])
         assert excerpt.parsed.text[excerpt.offset :].startswith(parsed.text[at : at + 50])
+
+
+# -- a hole that is at fault itself, and a place where the parser is lost -------------------------
+
+
+def test_an_ended_statement_is_what_a_text_is_measured_by() -> None:
+    marked = "class A {\n  int f(int a) {\n    int x = █\n    return x;\n  }\n}\n"
+    assert faults(marked, "Math.max(a, 1);", "java") == ()
+    assert reasons(marked, "Math.max(a, 1;", "java") == {"adds_syntax_error"}
+
+
+LOST = "function broken(a: {\n\nconst x = g(█);\n"
+
+
+@pytest.mark.parametrize("text", ["1", "a as any", '"("', "(a), [b]"])
+def test_a_sound_text_is_let_through_where_the_parser_is_lost(text: str) -> None:
+    assert faults(LOST, text, "typescript") == ()
+
+
+@pytest.mark.parametrize("text", ["a, (b", "[a", "f(a, {b)"])
+def test_an_unmatched_bracket_is_found_where_the_parser_is_lost(text: str) -> None:
+    found = faults(LOST, text, "typescript")
+    assert found
+    assert {fault.reason for fault in found} == {RejectReason.ADDS_SYNTAX_ERROR}
+
+
+def test_a_text_that_makes_the_parser_lose_its_way_is_not_forgiven() -> None:
+    marked = "const a = f({\n  b,\n  █\n  c,\n});\n"
+    assert faults(marked, "'d'", "javascript")
+    assert faults(marked, "d,", "javascript") == ()
+
+
+def test_an_end_tag_too_many_is_a_fault_and_one_that_was_there_is_not() -> None:
+    (fault,) = faults("<p>█</p>\n", "a</b>", "html")
+    assert (fault.start, fault.end, fault.place) == (1, 5, FaultPlace.INSIDE)
+    assert faults("<i></u></i>\n<p>█</p>\n", "a", "html") == ()
+    assert faults("<i></u></i>\n<p>█</p>\n", "a</b>", "html")
+
+
+def test_the_bracket_that_does_not_match_is_told_where_the_parser_is_lost() -> None:
+    (fault,) = faults("def broken(:\n\nx = g(█)\n", "a, (b")
+    assert (fault.start, fault.end, fault.place) == (3, 4, FaultPlace.INSIDE)

@@ -134,6 +134,7 @@ def test_node_types_are_the_grammars(language: Language) -> None:
     named = language.block_nodes | language.opaque_nodes | language.bracket_nodes
     assert named - kinds == set()
     assert language.hollow_node in {"", *kinds}
+    assert language.fault_nodes - kinds == set()
     assert not language.block_nodes & (language.opaque_nodes | language.bracket_nodes)
     assert not language.opaque_nodes & language.bracket_nodes
 
