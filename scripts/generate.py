@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -103,12 +104,14 @@ def type_name(kind: Any) -> str:
 
 
 def extension_manifest() -> str:
-    """Return VS Code's manifest: what is written by hand there, and every setting of the server.
+    """Return VS Code's manifest: what is written by hand there, our version, the server's settings.
 
     The first group of settings is the extension's own; all others are made here.
     """
     path = ROOT / "editors/vscode/package.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    manifest["version"] = project["version"]
     own, *_ = manifest["contributes"]["configuration"]
     groups = (("Server", "", Settings), ("Model process", "runtime.", RuntimeSettings))
     manifest["contributes"]["configuration"] = [

@@ -59,14 +59,14 @@ def syntax_faults(
     if snapshot.parsed.grammar is None:
         return _generic(snapshot, start, end, text, kind)
     excerpt = snapshot.parsed.excerpt(start, end)
-    found = _compared(excerpt, end - start, text, language, go_on, new)
+    found = _compared(excerpt, end - start, text, language, go_on, new, hole=kind is not None)
     if found is None or not found.faults or not _unbalanced(text, language):
         return found
     # The tree that the excerpt was cut by lacks what the text opens or closes.
     wide = snapshot.parsed.wide_excerpt(start, end)
     if len(wide.parsed.text) <= len(excerpt.parsed.text):
         return found
-    return _compared(wide, end - start, text, language, go_on, new)
+    return _compared(wide, end - start, text, language, go_on, new, hole=kind is not None)
 
 
 def _unbalanced(text: str, language: Language) -> bool:
@@ -87,6 +87,8 @@ def _compared(
     language: Language,
     go_on: Callable[[], bool],
     new: bool,
+    *,
+    hole: bool,
 ) -> Found | None:
     """Compare an excerpt with and without the text in the place of ``replaced`` characters."""
     at, stop = excerpt.offset, excerpt.offset + replaced
@@ -113,12 +115,40 @@ def _compared(
         if looked is None:
             return None
         added = looked
+    elif hole:
+        added = _with_own(added, after, edited.text, at, at + len(text))
+    if hole and after and not added:
+        added = _unmatched_in(edited.text, at, at + len(text), language)
     return Found(
         tuple(_placed_fault(fault, at, len(text)) for fault in added),
         len(known),
         len(after),
         placed,
     )
+
+
+def _with_own(
+    added: tuple[SyntaxFault, ...],
+    after: tuple[SyntaxFault, ...],
+    text: str,
+    start: int,
+    end: int,
+) -> tuple[SyntaxFault, ...]:
+    """The added errors, and those that begin in the text or behind it on its line.
+
+    An error there that the document had as well is the empty hole's own: to mend it is what the
+    text is for. Errors before the hole, or on other lines, are not held against it.
+    """
+    low, high = start, text.find("\n", end)
+    high = len(text) if high < 0 else high
+    own = [each for each in after if not each.hollow and low <= each.start <= high]
+    return tuple(sorted({*added, *own}, key=lambda each: (each.start, each.end)))
+
+
+def _unmatched_in(text: str, start: int, end: int, language: Language) -> tuple[SyntaxFault, ...]:
+    """Brackets between two offsets that nothing in the text closes or opens."""
+    wrong = _surface_faults(text, language, open_counts=True)
+    return tuple(fault for fault in wrong if start <= fault.start and fault.end <= end)
 
 
 def _filled(

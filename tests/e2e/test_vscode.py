@@ -59,7 +59,6 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def window(scripted: Scripted) -> Iterator[Any]:
     vscode.require()
-    vscode.build()
     folder = Path(tempfile.mkdtemp(prefix="dg-code-"))
     with vscode.start(folder, SETTINGS) as code:
         yield code

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
 import subprocess
 import zipfile
@@ -12,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import vscode
 
 ROOT = Path(__file__).parent.parent.parent
 EXTENSION = ROOT / "editors/vscode"
 SOURCES = sorted((EXTENSION / "src").glob("*.ts"))
-REQUIRE_ALL = os.environ.get("DGEMMA_REQUIRE_ALL") == "1"
 MOST_BYTES = 300_000
 
 
@@ -27,13 +25,7 @@ def manifest() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tools() -> None:
-    spec = importlib.util.spec_from_file_location("get_vscode", ROOT / "scripts/get_vscode.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if (why := module.missing()) is not None:
-        pytest.fail(why) if REQUIRE_ALL else pytest.skip(why)
+    vscode.require()
 
 
 def npm(*command: str) -> None:
@@ -52,9 +44,8 @@ def test_units() -> None:
 
 
 @pytest.mark.usefixtures("tools")
-def test_the_package_is_small_and_holds_what_is_needed() -> None:
-    npm("run", "package")
-    file = EXTENSION / "out/dgemma.vsix"
+def test_the_package_is_small_and_holds_what_is_needed(tmp_path: Path) -> None:
+    file = vscode.build(tmp_path)
     assert file.stat().st_size < MOST_BYTES
     names = {name.removeprefix("extension/") for name in zipfile.ZipFile(file).namelist()}
     assert {"out/extension.js", "package.json", "package.nls.json", "icon.png"} <= names
