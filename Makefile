@@ -5,19 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODEL := $(VENV)/.model
+VSCODE := $(VENV)/.vscode
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt generate bench clean
+.PHONY: help setup vscode demo test check fmt generate bench clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(READY) $(MODEL) ## Make .venv, install everything, fetch the embedded model's base weights.
 
+vscode: $(VSCODE) ## Fetch a real VS Code, a browser and the extension's build tools, for its tests.
+
+$(VSCODE): $(READY) scripts/get_vscode.py editors/vscode/package.json
+	@$(BIN)/python scripts/get_vscode.py
+	@touch $@
+
 demo: setup ## Fill holes in examples/ with the real model and watch the canvas denoise.
 	@$(BIN)/python scripts/demo.py
 
-test: setup ## Run every test that runs on a CPU, the real model's included.
+test: setup $(VSCODE) ## Run every test that runs on a CPU, the real model's included.
 	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY) ## Format, lint and type checks.
