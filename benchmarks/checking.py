@@ -36,7 +36,7 @@ from benchmarks.core import PLACES, UNITS
 from benchmarks.latency import hardware
 from dgemma_lsp.cli.lsp import release
 from dgemma_lsp.features import documents
-from dgemma_lsp.infill.judge import judge
+from dgemma_lsp.infill.judging.judge import judge
 from dgemma_lsp.infill.types import Hole, HoleKind
 from dgemma_lsp.session import Session
 

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from dgemma_lsp.infill import mend
-from dgemma_lsp.infill.broken import Broken, find_broken
+from dgemma_lsp.infill.repairs import mend
+from dgemma_lsp.infill.repairs.broken import Broken, find_broken
 from dgemma_lsp.infill.types import Candidate, Declined, DeclineReason, Edit, Selection, Snapshot
 from dgemma_lsp.pipeline import (
     UNANSWERED,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from dgemma_lsp.infill import repair, validate
+from dgemma_lsp.infill import validate
+from dgemma_lsp.infill.repairs import repair
 from dgemma_lsp.infill.types import Candidate, Hole, Mended, Snapshot
 from dgemma_lsp.runtime_client.client import Again, Ask, RuntimeClient
 from dgemma_wire import messages as wire

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from dgemma_lsp.infill import capture, repair, segments, trigger, validate
+from dgemma_lsp.infill import capture, segments, trigger, validate
+from dgemma_lsp.infill.repairs import repair
 from dgemma_lsp.infill.types import Candidate, Fault, Hole, Mended, Snapshot
 from dgemma_lsp.languages import by_extension
 from dgemma_lsp.pipeline import Options, to_ask

@@ -32,7 +32,7 @@ from dgemma_lsp.cli.fill import (
     write,
 )
 from dgemma_lsp.documents import Document
-from dgemma_lsp.infill.broken import fault_ranges
+from dgemma_lsp.infill.repairs.broken import fault_ranges
 from dgemma_lsp.syntax.lines import Encoding
 
 _MOST_MENDS = 100

@@ -15,7 +15,7 @@ from lsprotocol import types
 from dgemma_lsp import mending, methods
 from dgemma_lsp.features.convert import from_range, to_mend_result, to_offset, to_workspace_edit
 from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
-from dgemma_lsp.infill.broken import find_broken, is_broken
+from dgemma_lsp.infill.repairs.broken import find_broken, is_broken
 from dgemma_lsp.infill.types import Declined, DeclineReason, Snapshot
 from dgemma_lsp.mending import MendOutcome
 from dgemma_lsp.pipeline import Options, Silence

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from dgemma_lsp.infill.capture import Limits, around, budget_for
-from dgemma_lsp.infill.judge import judge_edit, main_reason
+from dgemma_lsp.infill.judging.judge import judge_edit, main_reason
 from dgemma_lsp.infill.segments import Canvas, Known, Rewriting, Span
 from dgemma_lsp.infill.trim import newline_of
 from dgemma_lsp.infill.types import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dgemma_lsp.infill import checks
+from dgemma_lsp.infill.judging import checks
 from dgemma_lsp.infill.trim import Site, site_of
 from dgemma_lsp.infill.types import RejectReason
 from tests.lsp.holes import hole_at

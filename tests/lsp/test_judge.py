@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dgemma_lsp.infill.checks_tree import Placed, leaves_string, opens_string, wrong_indent
-from dgemma_lsp.infill.judge import judge, judge_edit, main_reason
+from dgemma_lsp.infill.judging.checks_tree import Placed, leaves_string, opens_string, wrong_indent
+from dgemma_lsp.infill.judging.judge import judge, judge_edit, main_reason
 from dgemma_lsp.infill.types import Fault, FaultPlace, Hole, HoleKind, RejectReason, Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.syntax.errors import Splice, SyntaxFault, added_faults

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dgemma_lsp.infill.judge import BUDGET_S, LONGEST_TEXT, judge, judge_edit
+from dgemma_lsp.infill.judging.judge import BUDGET_S, LONGEST_TEXT, judge, judge_edit
 from dgemma_lsp.infill.trigger import find_hole
 from dgemma_lsp.infill.types import Hole, HoleKind, RejectReason, Snapshot
 from dgemma_lsp.infill.validate import check

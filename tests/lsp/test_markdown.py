@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgemma_lsp.infill import formats
+from dgemma_lsp.infill.judging import formats
 from dgemma_lsp.infill.types import FaultPlace, RejectReason
 from tests.lsp.holes import at_cursor
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgemma_lsp.infill.broken import Broken, fault_ranges, find_broken, is_broken
-from dgemma_lsp.infill.delimiters import unmatched
-from dgemma_lsp.infill.mend import (
+from dgemma_lsp.infill.repairs.broken import Broken, fault_ranges, find_broken, is_broken
+from dgemma_lsp.infill.repairs.delimiters import unmatched
+from dgemma_lsp.infill.repairs.mend import (
     How,
     check,
     choose,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgemma_lsp.infill.repair import (
+from dgemma_lsp.infill.repairs.repair import (
     Draft,
     Keep,
     Redo,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgemma_lsp.infill import formats
+from dgemma_lsp.infill.judging import formats
 from dgemma_lsp.infill.trigger import find_hole
 from dgemma_lsp.infill.types import Fault, FaultPlace, Hole, RejectReason, Snapshot
 from dgemma_lsp.infill.validate import check

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dgemma_lsp.infill.delimiters import Unmatched, unmatched
+from dgemma_lsp.infill.repairs.delimiters import Unmatched, unmatched
 from dgemma_lsp.infill.types import Declined, DeclineReason, Snapshot
 from dgemma_lsp.languages.base import Language
 from dgemma_lsp.syntax.brackets import balance

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dgemma_lsp.infill import checks, checks_tree, formats
-from dgemma_lsp.infill.judge_syntax import Found, faults_of, syntax_faults
+from dgemma_lsp.infill.judging import checks, checks_tree, formats
+from dgemma_lsp.infill.judging.judge_syntax import Found, faults_of, syntax_faults
 from dgemma_lsp.infill.trim import Site, site_of
 from dgemma_lsp.infill.types import Fault, FaultPlace, Hole, RejectReason, Snapshot
 from dgemma_lsp.languages.base import Language

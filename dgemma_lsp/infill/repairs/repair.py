@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from dgemma_lsp.infill import delimiters
+from dgemma_lsp.infill.repairs import delimiters
 from dgemma_lsp.infill.trim import newline_of
 from dgemma_lsp.infill.types import Fault, FaultPlace, RejectReason
 from dgemma_lsp.languages.base import Language

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dgemma_lsp.infill.inline_marks import Mark, open_marks
+from dgemma_lsp.infill.judging.inline_marks import Mark, open_marks
 from dgemma_lsp.infill.types import Fault, RejectReason, Snapshot
 
 MAX_CHARS = 200_000

@@ -6,7 +6,7 @@ checks. Every other language has none. The one entry point for whoever judges a 
 
 from __future__ import annotations
 
-from dgemma_lsp.infill import markdown
+from dgemma_lsp.infill.judging import markdown
 from dgemma_lsp.infill.types import Fault, RejectReason, Snapshot
 from dgemma_lsp.schemas.read import GRAMMARS, placed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dgemma_lsp.infill.checks_tree import Placed
+from dgemma_lsp.infill.judging.checks_tree import Placed
 from dgemma_lsp.infill.types import Fault, FaultPlace, HoleKind, RejectReason, Snapshot
 from dgemma_lsp.languages.base import BlockRule, Language
 from dgemma_lsp.syntax.brackets import balance
