@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dgemma_lsp.infill.judging.checks_tree import Placed
 from dgemma_lsp.infill.types import Fault, FaultPlace, HoleKind, RejectReason, Snapshot
 from dgemma_lsp.languages.base import BlockRule, Language
-from dgemma_lsp.syntax.brackets import balance
+from dgemma_lsp.syntax.brackets import Bracket, balance
 from dgemma_lsp.syntax.errors import (
     Splice,
     SyntaxFault,
@@ -22,7 +22,7 @@ from dgemma_lsp.syntax.errors import (
     lost_between,
     past_blanks,
 )
-from dgemma_lsp.syntax.scope import opens_block
+from dgemma_lsp.syntax.scope import indent_width, opens_block
 from dgemma_lsp.syntax.tree import Excerpt, ParsedText
 
 _NEAR_CHARS = 2_000
@@ -116,9 +116,9 @@ def _compared(
             return None
         added = looked
     elif hole:
-        added = _with_own(added, after, edited.text, at, at + len(text))
+        added = _with_own(added, after, placed)
     if hole and after and not added:
-        added = _unmatched_in(edited.text, at, at + len(text), language)
+        added = _unmatched(placed)
     return Found(
         tuple(_placed_fault(fault, at, len(text)) for fault in added),
         len(known),
@@ -128,27 +128,65 @@ def _compared(
 
 
 def _with_own(
-    added: tuple[SyntaxFault, ...],
-    after: tuple[SyntaxFault, ...],
-    text: str,
-    start: int,
-    end: int,
+    added: tuple[SyntaxFault, ...], after: tuple[SyntaxFault, ...], placed: Placed
 ) -> tuple[SyntaxFault, ...]:
     """The added errors, and those that begin in the text or behind it on its line.
 
     An error there that the document had as well is the empty hole's own: to mend it is what the
-    text is for. Errors before the hole, or on other lines, are not held against it.
+    text is for. Errors before the hole, or on other lines, are not held against it, nor is a block
+    that is opened at the end to be typed into.
     """
-    low, high = start, text.find("\n", end)
+    text, closer = placed.after.text, placed.language.block_closer
+    high = text.find("\n", placed.end)
     high = len(text) if high < 0 else high
-    own = [each for each in after if not each.hollow and low <= each.start <= high]
+    own = [
+        each
+        for each in after
+        if not each.hollow
+        and placed.start <= each.start <= high
+        and not (closer and each.missing == closer)
+    ]
     return tuple(sorted({*added, *own}, key=lambda each: (each.start, each.end)))
 
 
-def _unmatched_in(text: str, start: int, end: int, language: Language) -> tuple[SyntaxFault, ...]:
-    """Brackets between two offsets that nothing in the text closes or opens."""
-    wrong = _surface_faults(text, language, open_counts=True)
-    return tuple(fault for fault in wrong if start <= fault.start and fault.end <= end)
+def _unmatched(placed: Placed) -> tuple[SyntaxFault, ...]:
+    """Brackets of the text without a partner, and what stands behind it waiting to be opened.
+
+    A closing bracket that heads its line, indented as the hole's line is, with nothing but deeper
+    lines in between, closes what the text has to open.
+    """
+    text, language = placed.after.text, placed.language
+    found = balance(text, language)
+    wrong = [*found.unopened, *found.mismatches, *found.unclosed]
+    inside = [
+        SyntaxFault(each.offset, each.offset + 1)
+        for each in wrong
+        if placed.start <= each.offset < placed.end and not _opens_block_to_type_into(each, placed)
+    ]
+    openers = {close: open_ for open_, close in language.brackets}
+    waiting = next((each for each in found.unopened if each.offset >= placed.end), None)
+    if waiting is not None and _belongs_to_line(text, waiting.offset, placed.start, placed.end):
+        opener = openers[waiting.char]
+        inside.append(SyntaxFault(placed.end, placed.end, opener))
+    return tuple(sorted(inside, key=lambda each: each.start))
+
+
+def _opens_block_to_type_into(bracket: Bracket, placed: Placed) -> bool:
+    rest = placed.after.text[bracket.offset + 1 : placed.end]
+    closer = dict(placed.language.brackets).get(bracket.char)
+    return not rest.strip() and closer == placed.language.block_closer
+
+
+def _belongs_to_line(text: str, closer: int, start: int, end: int) -> bool:
+    """Whether a closing bracket heads a line that ends what the line of ``start`` begins."""
+    line = text.rfind("\n", 0, closer) + 1
+    if text[line:closer].strip() or line <= end:
+        return False
+    width = indent_width(text[text.rfind("\n", 0, start) + 1 : start])
+    between = [each for each in text[end:line].split("\n")[1:] if each.strip()]
+    return indent_width(text[line:closer]) == width and all(
+        indent_width(each) > width for each in between
+    )
 
 
 def _filled(
