@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Rewrites of the corpus, N of each kind at most.",
     )
+    rows.add_argument("--kinds", nargs="+", metavar="KIND", help="Only these kinds of rewrite.")
     rows.add_argument("--seed", type=int, default=0, help="Decides rows, rewrites and order.")
     who = parser.add_argument_group("systems")
     who.add_argument(
@@ -132,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_span=arguments.max_span,
         probes=arguments.probes,
         rewrites=arguments.rewrites,
+        rewrite_kinds=arguments.kinds,
         rewrite_corpus=arguments.corpus,
         rewrite_split=split,
         device=arguments.device,

@@ -41,6 +41,7 @@ class Settings:
         max_span: Slots of the longest span, for rewrites by models that do not say.
         probes: Ask the twenty probes too.
         rewrites: Rewrites of each kind at most; 0 for none.
+        rewrite_kinds: Names of the only kinds; ``None`` for all.
         rewrite_corpus: Where rewrites are made from.
         rewrite_split: Which part of it.
         device: As the runtime's setting, as are the following two.
@@ -56,6 +57,7 @@ class Settings:
     max_span: int | None = None
     probes: bool = False
     rewrites: int = 0
+    rewrite_kinds: Sequence[str] | None = None
     rewrite_corpus: Path | None = None
     rewrite_split: Split = Split.VALIDATION
     device: str = "auto"
@@ -116,7 +118,11 @@ def make_plan(sets: Sequence[ItemSet], settings: Settings, report: Report) -> Pl
             raise EvaluationError("Rewrites are made from a corpus: give --corpus.")
         report("Making rewrites.", None)
         tasks = find_tasks(
-            settings.rewrite_corpus, settings.rewrite_split, settings.rewrites, settings.seed
+            settings.rewrite_corpus,
+            settings.rewrite_split,
+            settings.rewrites,
+            settings.seed,
+            settings.rewrite_kinds,
         )
     if not sets and not tasks and not settings.probes:
         raise EvaluationError("Nothing to measure: give --rows, --corpus, --probes or --rewrites.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +75,12 @@ class RewriteOutcome:
     declined: bool = False
 
 
-def find_tasks(corpus: Path, split: Split, each: int, seed: int) -> list[Task]:
+def find_tasks(
+    corpus: Path, split: Split, each: int, seed: int, kinds: Collection[str] | None = None
+) -> list[Task]:
     """Find rewrites in a corpus, ``each`` per kind and language family, from different files.
+
+    ``kinds`` names the only ones; ``None`` takes all.
 
     Raises:
         EvaluationError: There is no corpus.
@@ -89,7 +93,7 @@ def find_tasks(corpus: Path, split: Split, each: int, seed: int) -> list[Task]:
             f"{corpus} holds no corpus: make one with `dgemma train collect`."
         ) from error
     rng.shuffle(documents)
-    offers = _offers()
+    offers = {key: offer for key, offer in _offers().items() if kinds is None or key[0] in kinds}
     found: Counter[tuple[str, str]] = Counter()
     tasks: list[Task] = []
     for document in documents:
@@ -99,10 +103,9 @@ def find_tasks(corpus: Path, split: Split, each: int, seed: int) -> list[Task]:
             continue
         here: Counter[str] = Counter()
         for rewrite in find_rewrites(document.text, document.language, rng):
-            offer = offers[rewrite.kind, family]
             if rewrite.kind not in wanted or here[rewrite.kind] >= _PER_FILE:
                 continue
-            if not _in_menu(rewrite, offer, document.language):
+            if not _in_menu(rewrite, offers[rewrite.kind, family], document.language):
                 continue
             here[rewrite.kind] += 1
             found[rewrite.kind, family] += 1
