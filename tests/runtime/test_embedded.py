@@ -25,6 +25,7 @@ from dgemma_wire.messages import (  # noqa: E402
     Kept,
     Piece,
     Renoise,
+    Rewrite,
 )
 from dgemma_wire.settings import RuntimeSettings  # noqa: E402
 
@@ -149,3 +150,27 @@ def test_bfloat16_and_float32_agree_on_a_plain_hole() -> None:
         engine.load(lambda progress: None)
         texts.add(fill(engine, "def add(a, b):\n    return ", "\n\nprint(add(1, 2))").texts)
     assert texts == {("a + b",)}
+
+
+@pytest.mark.parametrize(
+    ("instruction", "original", "expected"),
+    [
+        ("compare to None with is", "    if value == None:", "    if value is None:"),
+        ("use an augmented assignment", "    count = count + value", "    count += value"),
+    ],
+)
+def test_what_it_offers_it_can_do(
+    engine: Engine, instruction: str, original: str, expected: str
+) -> None:
+    offers = {offer.instruction for offer in engine.capabilities.rewrites}
+    assert instruction in offers
+    prefix = "def find(items, name):\n    value = items.get(name)\n    count = 0\n"
+    candidate = fill(
+        engine,
+        prefix,
+        "\n    return count\n",
+        rewrite=Rewrite(instruction=instruction, original=original),
+    )
+    assert candidate.texts[0].rstrip("\n") == expected
+    # The adapter for rewrites is not the one for fills.
+    assert fill(engine, "def add(a, b):\n    return ", "\n\nprint(add(1, 2))").texts == ("a + b",)

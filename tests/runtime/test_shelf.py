@@ -229,3 +229,32 @@ def test_no_memory_for_an_adapter_is_told_as_that(
             ask(engine, "mine")
     assert caught.value.code is FailureCode.OUT_OF_MEMORY
     assert ask(engine, "mine")[1] == 0  # what could be made again was given up
+
+
+def test_rewrites_have_an_adapter_of_the_models_own(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    save_file(tiny_adapter(7, scale=0.6), tmp_path / "rewrites.safetensors")
+    shelf = AdapterShelf(tiny_canvas(), "", tmp_path, rewrites=tmp_path / "rewrites.safetensors")
+    rewriter = shelf.for_rewrites("")
+    assert isinstance(rewriter, CausalCanvas)
+    assert rewriter is shelf.for_rewrites("a")  # a workspace's adapter is for its fills
+    expected = tiny_canvas(adapter=tiny_adapter(7, scale=0.6)).weights
+    assert torch.equal(rewriter.weights.canvas[0].qkv, expected.canvas[0].qkv)
+    assert not torch.equal(
+        rewriter.weights.canvas[0].qkv, canvas_of(shelf, "").weights.canvas[0].qkv
+    )
+    shelf.clear()
+    assert shelf.for_rewrites("") is not rewriter
+
+
+def test_without_one_rewrites_take_what_fills_take(shelf: AdapterShelf) -> None:
+    assert shelf.for_rewrites("a") is shelf.get("a")
+    assert shelf.for_rewrites("") is shelf.get("")
+
+
+def test_a_damaged_adapter_for_rewrites_is_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "rewrites.safetensors").write_bytes(b"no tensors")
+    shelf = AdapterShelf(tiny_canvas(), "", tmp_path, rewrites=tmp_path / "rewrites.safetensors")
+    with pytest.raises(DenoiseFailed, match=r"rewrites\.safetensors") as failed:
+        shelf.for_rewrites("")
+    assert failed.value.code is FailureCode.MODEL_UNAVAILABLE

@@ -77,7 +77,8 @@ def read_request(job: Job, codec: Codec, spec: ModelSpec, kept: KeptDrafts) -> A
         start_ids=spec.start_ids,
         kept=prompt.block,
     )
-    return Asked(make_source(encoded, request.adapter), encoded.segments, encoded.spans)
+    source = make_source(encoded, request.adapter, rewrites=request.rewrite is not None)
+    return Asked(source, encoded.segments, encoded.spans)
 
 
 def _go_on(peer: int, request: Renoise, codec: Codec, spec: ModelSpec, kept: KeptDrafts) -> Asked:

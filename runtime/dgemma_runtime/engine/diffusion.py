@@ -133,7 +133,13 @@ class DiffusionEngine:
             raise
         # A CPU is held for long by few tokens; a GPU wants many at once.
         cache = PrefixCache(adapter, pass_tokens=128 if place.type == "cpu" else 1024)
-        shelf = AdapterShelf(adapter, self._spec.base_sha256, self._adapters_dir)
+        rewrites = self._spec.rewrite_adapter
+        shelf = AdapterShelf(
+            adapter,
+            self._spec.base_sha256,
+            self._adapters_dir,
+            rewrites=self._spec.folder / rewrites if rewrites else None,
+        )
         self._loaded = _Loaded(shelf, codec, cache, place)
         log.info(
             "loaded %s onto %s (%s), %d threads, in %.1f s",
@@ -191,7 +197,9 @@ class DiffusionEngine:
         check_request(request)
         _check_time(job, self._clock())
         asked = read_request(job, loaded.codec, spec, self._kept)
-        adapter = loaded.shelf.get(asked.source.adapter)
+        source, shelf = asked.source, loaded.shelf
+        find = shelf.for_rewrites if source.rewrites else shelf.get
+        adapter = find(source.adapter)
         prefix_ids, canvas = lay_out(asked.source.request.prefix_ids, asked.segments, spec.layout)
         laid_out = self._clock()
 

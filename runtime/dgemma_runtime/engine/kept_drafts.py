@@ -26,10 +26,12 @@ class Source:
     Attributes:
         request: Its tokens as they were laid out first.
         adapter: Id of the canvas adapter; empty for the model's own.
+        rewrites: It was a rewrite, for which a model may have an adapter of its own.
     """
 
     request: EncodedRequest
     adapter: str
+    rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,6 @@ class KeptDrafts:
             del self._entries[handle]
 
 
-def make_source(request: EncodedRequest, adapter: str) -> Source:
+def make_source(request: EncodedRequest, adapter: str, *, rewrites: bool = False) -> Source:
     """Return what drafts of a request share, its prefix in as little memory as possible."""
-    return Source(replace(request, prefix_ids=array("i", request.prefix_ids)), adapter)
+    return Source(replace(request, prefix_ids=array("i", request.prefix_ids)), adapter, rewrites)

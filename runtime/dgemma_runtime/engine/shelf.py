@@ -45,7 +45,8 @@ class AdapterShelf:
         model: The model with its own adapter.
         base_sha256: What an adapter's card must say its base is.
         directory: Where the adapters lie; ``None`` is the user's directory.
-        room: How many are kept, the model's own not counted.
+        room: How many are kept, those of the model itself not counted.
+        rewrites: The model's own adapter for rewrites; ``None`` when it has one for everything.
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class AdapterShelf:
         base_sha256: str,
         directory: Path | None = None,
         room: int = 2,
+        rewrites: Path | None = None,
     ) -> None:
         self._model = model
         self._base_sha256 = base_sha256
         self._directory = directory
         self._room = room
+        self._rewrites = rewrites
+        self._rewriter: ModelAdapter | None = None
         self._loaded: OrderedDict[str, tuple[tuple[int, int], ModelAdapter]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -67,6 +71,24 @@ class AdapterShelf:
     def clear(self) -> None:
         """Give up the memory of all of them."""
         self._loaded.clear()
+        self._rewriter = None
+
+    def for_rewrites(self, name: str) -> ModelAdapter:
+        """Return the model as it rewrites; an adapter of a workspace is for its fills.
+
+        Raises:
+            DenoiseFailed: As ``get``; ``model_unavailable`` when the model's file is damaged.
+        """
+        if self._rewrites is None:
+            return self.get(name)
+        if self._rewriter is None:
+            if not isinstance(self._model, TakesAdapters):
+                raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "This model takes no adapter.")
+            try:
+                self._rewriter = self._model.with_canvas_adapter(self._rewrites)
+            except ModelError as error:
+                raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, str(error)) from error
+        return self._rewriter
 
     def get(self, name: str) -> ModelAdapter:
         """Return the model with an adapter; with its own for the empty id.

@@ -101,6 +101,7 @@ def read_spec(path: Path) -> ModelSpec:
             base=_base(data["base"], path.parent) if "base" in data else None,
             prompt=layout_named(data.get("prompt", "raw")),
             capabilities=_capabilities(data),
+            rewrite_adapter=data.get("rewrite_adapter", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a model.json of this release: {error!r}") from error

@@ -128,6 +128,8 @@ class ModelSpec:
         base: Where the weights come from when ``folder`` does not hold them.
         prompt: How it is asked.
         capabilities: What a peer may ask of it beyond fills.
+        rewrite_adapter: File in ``folder`` with the canvas adapter for rewrites; empty when the one
+            for fills does them too.
     """
 
     name: str
@@ -143,6 +145,7 @@ class ModelSpec:
     base: BaseSource | BaseFolder | None = None
     prompt: PromptLayout = RAW
     capabilities: Capabilities = field(default_factory=Capabilities)
+    rewrite_adapter: str = ""
 
     @property
     def base_sha256(self) -> str:
