@@ -205,8 +205,13 @@ def export(
         shutil.copyfile(spec.folder / "tokenizer.json", to / "tokenizer.json")
     card = json.loads((spec.folder / "model.json").read_text(encoding="utf-8"))
     card["name"] = name or card["name"]
+    rewriter = card.get("rewrite_adapter", "")
     if offers is not None:
+        # They were measured with the run's own adapter.
         card["rewrites"] = offers
+        card.pop("rewrite_adapter", None)
+    elif rewriter and to.resolve() != spec.folder.resolve():
+        shutil.copyfile(spec.folder / rewriter, to / rewriter)
     (to / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     write_adapter(to / WEIGHTS_FILE, tensors, state, numbers)
     return to

@@ -115,6 +115,8 @@ def tiny_canvas(
 def tiny_folder(folder: Path, seed: int = 0) -> Path:
     """Write the model as a folder the ``model`` setting accepts."""
     data = json.loads((embedded_folder() / "model.json").read_text())
+    for shipped in ("rewrite_adapter", "rewrites"):
+        data.pop(shipped, None)
     del data["base"]
     data["name"] = "tiny"
     data["dims"] = {name: getattr(DIMS, name) for name in DIMS.__slots__} | {"banned": 16}

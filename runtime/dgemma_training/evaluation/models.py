@@ -135,6 +135,8 @@ def make_folder(
     if isinstance(card.get("base"), dict) and "folder" in card["base"]:
         # Relative to the model's own folder, which the new one is not.
         card["base"]["folder"] = str((folder / Path(card["base"]["folder"]).expanduser()).resolve())
+    if adapter is not None:
+        card.pop("rewrite_adapter", None)  # it stands in for all that the model has
     card["sampler"] |= dict(sampler or {})
     if max_span is not None:
         card["layout"]["max_span_tokens"] = max_span
