@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("corpus", type=Path, help="A corpus; its validation documents are used.")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--languages", nargs="+", default=["python", "typescript"])
-    parser.add_argument("--share", type=float, default=0.3, help="Of useful answers (0.3).")
+    parser.add_argument("--share", type=float, default=0.2, help="Of useful answers (0.2).")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="Where results go, as JSON.")

@@ -174,3 +174,11 @@ def test_what_it_offers_it_can_do(
     assert candidate.texts[0].rstrip("\n") == expected
     # The adapter for rewrites is not the one for fills.
     assert fill(engine, "def add(a, b):\n    return ", "\n\nprint(add(1, 2))").texts == ("a + b",)
+
+
+def test_it_says_from_which_score_on_it_is_to_be_trusted(engine: Engine) -> None:
+    least = engine.capabilities.least_score
+    assert least is not None
+    sure = fill(engine, "def add(a, b):\n    return ", "\n\nprint(add(1, 2))")
+    unsure = fill(engine, "zq = ", "\n")
+    assert unsure.score < least < sure.score
