@@ -17,7 +17,7 @@ from dgemma_lsp.infill.repairs import repair
 from dgemma_lsp.infill.types import Candidate, Hole, Mended, Snapshot
 from dgemma_lsp.runtime_client.client import Again, Ask, RuntimeClient
 from dgemma_wire import messages as wire
-from dgemma_wire.errors import DenoiseFailed, FailureCode
+from dgemma_wire.errors import DenoiseFailed, FailureCode, RuntimeUnavailable
 
 CANDIDATES = 2
 """Answers for the likeliest layout of a round: the likeliest, which may be the fault again, and a
@@ -76,6 +76,8 @@ class Mending:
     async def mend(self, first: Candidate) -> Candidate:
         """Return a sound candidate, or ``first`` when none is to be had.
 
+        A runtime that fails takes nothing back of what is sound without it.
+
         Raises:
             RuntimeUnavailable: The runtime went away.
             DenoiseFailed: It answered that it cannot.
@@ -85,7 +87,12 @@ class Mending:
         head = self._head(first) if self.means.head else None
         if head is not None and self.on_head is not None:
             self.on_head(head)
-        found = await self._rounds(first, "" if head is None else head.text)
+        try:
+            found = await self._rounds(first, "" if head is None else head.text)
+        except (DenoiseFailed, RuntimeUnavailable):
+            if head is None:
+                raise
+            return head  # it was shown already
         return found or head or first
 
     def _by_hand(self, candidate: Candidate) -> Candidate | None:

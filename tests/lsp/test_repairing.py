@@ -182,6 +182,15 @@ def test_a_failing_runtime_is_the_callers_to_know() -> None:
         run(mending(LINE, runtime), "w * / h")
 
 
+def test_a_failing_runtime_takes_no_head_back() -> None:
+    runtime = Runtime([FailureCode.DEADLINE])
+    best = run(
+        mending(BLOCK, runtime, means=Means(by_hand=False)),
+        "total = w * h\n    return total + / 2",
+    )
+    assert (best.text, best.mended) == ("total = w * h", Mended.HEAD)
+
+
 def test_the_document_is_never_changed() -> None:
     runtime = Runtime(["w * h"])
     work = mending(LINE, runtime)
