@@ -170,9 +170,11 @@ async def fill(
     except UNANSWERED as err:
         return Outcome(hole, silence=silence_of(err), message=str(err))
     answered = time.perf_counter()
-    candidates = rank.order(_checked(inner, local, found) for found in done.candidates)
+    least = None if options.show_unsure else welcome.capabilities.least_score
+    every = (_checked(inner, local, found) for found in done.candidates)
+    candidates = rank.unsure(rank.order(every), least)
     checked = time.perf_counter()
-    if options.mend is not None and candidates and not candidates[0].verdict.accepted:
+    if options.mend is not None and candidates and _worth_mending(candidates[0], least):
         mending = Mending(
             inner,
             local,
@@ -184,8 +186,6 @@ async def fill(
             on_head=None if on_head is None else partial(on_head, hole),
         )
         candidates = rank.order([await _mended(mending, candidates[0]), *candidates[1:]])
-    least = None if options.show_unsure else welcome.capabilities.least_score
-    candidates = rank.unsure(candidates, least)
     return judged(
         Outcome(
             hole,
@@ -196,6 +196,11 @@ async def fill(
             refused=refused,
         )
     )
+
+
+def _worth_mending(first: Candidate, least: float | None) -> bool:
+    """Whether the best draft does not pass as it is, and its score would let it be shown."""
+    return not first.verdict.accepted and (least is None or first.score >= least)
 
 
 async def _mended(mending: Mending, first: Candidate) -> Candidate:

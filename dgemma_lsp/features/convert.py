@@ -13,11 +13,36 @@ from dgemma_lsp.mending import MendOutcome
 from dgemma_lsp.pipeline import Outcome
 from dgemma_lsp.rewriting import Rewritten
 from dgemma_lsp.syntax.lines import Encoding
+from dgemma_wire import messages as wire
 
 
 def to_offset(snapshot: Snapshot, line: int, character: int, encoding: Encoding) -> int:
     """Return the offset of a position; one out of range is clamped, as LSP says."""
     return snapshot.parsed.offset_at(line, character, encoding)
+
+
+def to_offsets(snapshot: Snapshot, range_: methods.Range, encoding: Encoding) -> tuple[int, int]:
+    """Return the offsets of a range."""
+    start, end = (
+        to_offset(snapshot, at.line, at.character, encoding) for at in (range_.start, range_.end)
+    )
+    return start, end
+
+
+def to_preview(token: str | int, draft: wire.Draft) -> methods.PreviewParams:
+    """Return a draft of the runtime as a preview under a client's token."""
+    return methods.PreviewParams(
+        token=token,
+        candidate=draft.candidate,
+        step=draft.step,
+        max_steps=draft.max_steps,
+        spans=draft.spans,
+    )
+
+
+def covers(kind: str, other: str) -> bool:
+    """Whether a kind of code action covers another, as ``refactor`` does ``refactor.rewrite``."""
+    return not kind or other == kind or other.startswith(f"{kind}.")
 
 
 def to_changes(

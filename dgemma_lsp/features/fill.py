@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dgemma_lsp import methods, pipeline
-from dgemma_lsp.features.convert import to_fill_result, to_offset
+from dgemma_lsp.features.convert import to_fill_result, to_offset, to_preview
 from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
 from dgemma_lsp.infill.types import DeclineReason
 from dgemma_lsp.pipeline import Options, Outcome
@@ -33,15 +33,7 @@ async def fill(
 
     def on_draft(draft: wire.Draft) -> None:
         assert token is not None
-        preview(
-            methods.PreviewParams(
-                token=token,
-                candidate=draft.candidate,
-                step=draft.step,
-                max_steps=draft.max_steps,
-                spans=draft.spans,
-            )
-        )
+        preview(to_preview(token, draft))
 
     options = Options(
         document=session.document_key(uri),

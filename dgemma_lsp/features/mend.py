@@ -13,10 +13,17 @@ import msgspec
 from lsprotocol import types
 
 from dgemma_lsp import mending, methods
-from dgemma_lsp.features.convert import from_range, to_mend_result, to_offset, to_workspace_edit
+from dgemma_lsp.features.convert import (
+    covers,
+    from_range,
+    to_mend_result,
+    to_offsets,
+    to_preview,
+    to_workspace_edit,
+)
 from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
 from dgemma_lsp.infill.repairs.broken import find_broken, is_broken
-from dgemma_lsp.infill.types import Declined, DeclineReason, Snapshot
+from dgemma_lsp.infill.types import Declined, DeclineReason
 from dgemma_lsp.mending import MendOutcome
 from dgemma_lsp.pipeline import Options, Silence
 from dgemma_lsp.session import Session, Superseded
@@ -46,7 +53,7 @@ async def mend(
         return to_mend_result(found, None, session.encoding)
     if version is not None and version != snapshot.version:
         return _stale(session)
-    start, end = _offsets(session, snapshot, params.range)
+    start, end = to_offsets(snapshot, params.range, session.encoding)
     on_draft = None if preview is None else _drafts(params, preview)
     options = Options(
         # Not the fills' key: typing elsewhere in the document must not end a mend.
@@ -79,18 +86,7 @@ def _drafts(params: methods.MendParams, preview: Preview) -> Callable[[wire.Draf
     if token is None:
         return None
 
-    def on_draft(draft: wire.Draft) -> None:
-        preview(
-            methods.PreviewParams(
-                token=token,
-                candidate=draft.candidate,
-                step=draft.step,
-                max_steps=draft.max_steps,
-                spans=draft.spans,
-            )
-        )
-
-    return on_draft
+    return lambda draft: preview(to_preview(token, draft))
 
 
 def _stale(session: Session) -> methods.MendResult:
@@ -98,14 +94,6 @@ def _stale(session: Session) -> methods.MendResult:
     text = "could not mend: the document has changed since; nothing was changed."
     found = MendOutcome(silence=Silence.STALE, message=text)
     return to_mend_result(found, None, session.encoding)
-
-
-def _offsets(session: Session, snapshot: Snapshot, range_: methods.Range) -> tuple[int, int]:
-    start, end = (
-        to_offset(snapshot, at.line, at.character, session.encoding)
-        for at in (range_.start, range_.end)
-    )
-    return start, end
 
 
 def code_actions(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
@@ -121,18 +109,18 @@ def code_actions(session: Session, params: types.CodeActionParams) -> list[types
     if snapshot is None or session.decline(uri, invoked=True) is not None:
         return []
     asked = from_range(params.range)
-    start, end = _offsets(session, snapshot, asked)
+    start, end = to_offsets(snapshot, asked, session.encoding)
     told = [
         each
         for each in params.context.diagnostics
         if each.severity is types.DiagnosticSeverity.Error
-        and _touch(_offsets(session, snapshot, from_range(each.range)), (start, end))
+        and _touch(to_offsets(snapshot, from_range(each.range), session.encoding), (start, end))
     ]
     range_ = asked if is_broken(snapshot, start, end) else None
     for each in told:
         there = from_range(each.range)
         if range_ is None and not isinstance(
-            find_broken(snapshot, *_offsets(session, snapshot, there)), Declined
+            find_broken(snapshot, *to_offsets(snapshot, there, session.encoding)), Declined
         ):
             range_ = there
     if range_ is None:
@@ -172,8 +160,3 @@ async def resolve(session: Session, action: types.CodeAction, data: Any) -> str 
 
 def _touch(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
-
-
-def covers(kind: str, other: str) -> bool:
-    """Whether a kind of action covers another, as ``quickfix`` covers ``quickfix.all``."""
-    return not kind or other == kind or other.startswith(f"{kind}.")

@@ -13,14 +13,15 @@ from lsprotocol import types
 
 from dgemma_lsp import methods, rewriting
 from dgemma_lsp.features.convert import (
+    covers,
     from_range,
-    to_offset,
+    to_offsets,
     to_rewrite_result,
     to_workspace_edit,
 )
 from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
 from dgemma_lsp.infill import rewrite as core
-from dgemma_lsp.infill.types import Declined, DeclineReason, Snapshot
+from dgemma_lsp.infill.types import Declined, DeclineReason
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.pipeline import Options, Silence
 from dgemma_lsp.rewriting import Rewritten
@@ -42,7 +43,7 @@ async def rewrite(session: Session, params: methods.RewriteParams) -> methods.Re
         return to_rewrite_result(found, None, session.encoding)
     if version is not None and version != snapshot.version:
         return _stale(session)
-    start, end = _offsets(session, snapshot, params.range)
+    start, end = to_offsets(snapshot, params.range, session.encoding)
     options = Options(
         # Not the fills' key: typing elsewhere in the document must not end a rewrite.
         document=session.document_key(f"rewrite {uri}"),
@@ -73,14 +74,6 @@ def _stale(session: Session) -> methods.RewriteResult:
     return to_rewrite_result(Rewritten(silence=Silence.STALE, message=text), None, session.encoding)
 
 
-def _offsets(session: Session, snapshot: Snapshot, range_: methods.Range) -> tuple[int, int]:
-    start, end = (
-        to_offset(snapshot, at.line, at.character, session.encoding)
-        for at in (range_.start, range_.end)
-    )
-    return start, end
-
-
 async def rewrites(session: Session, params: methods.RewritesParams) -> methods.RewritesResult:
     """Say what the model offers; starts a runtime, which alone knows."""
     await session.until_configured()
@@ -98,7 +91,7 @@ async def rewrites(session: Session, params: methods.RewritesParams) -> methods.
 def code_actions(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
     """List the rewrites of a selection, without asking anybody."""
     uri, wanted = params.text_document.uri, params.context.only
-    if wanted is not None and not any(_includes(str(kind), KIND.value) for kind in wanted):
+    if wanted is not None and not any(covers(str(kind), KIND.value) for kind in wanted):
         return []
     invoked = params.context.trigger_kind is not types.CodeActionTriggerKind.Automatic
     empty = params.range.start == params.range.end
@@ -106,7 +99,7 @@ def code_actions(session: Session, params: types.CodeActionParams) -> list[types
     declined = session.decline(uri, invoked=True)
     if snapshot is None or declined is not None or (empty and not invoked):
         return []
-    start, end = _offsets(session, snapshot, from_range(params.range))
+    start, end = to_offsets(snapshot, from_range(params.range), session.encoding)
     if isinstance(core.select(snapshot, start, end), Declined):
         return []
     document = methods.DocumentId(uri=uri, version=snapshot.version)
@@ -141,8 +134,3 @@ async def resolve(session: Session, action: types.CodeAction, data: Any) -> str 
         return result.message or result.reason
     action.edit = to_workspace_edit(result.edit)
     return None
-
-
-def _includes(kind: str, other: str) -> bool:
-    """Whether a kind of action covers another, as ``refactor`` covers ``refactor.rewrite``."""
-    return not kind or other == kind or other.startswith(f"{kind}.")

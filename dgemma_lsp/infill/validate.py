@@ -10,7 +10,6 @@ from collections.abc import Callable
 from math import inf
 
 from dgemma_lsp.infill.judging.judge import BUDGET_S, LONGEST_TEXT, judge, main_reason
-from dgemma_lsp.infill.judging.judge import errors_at as errors_at
 from dgemma_lsp.infill.trim import Site, Trimmed, overlap_cuts, plain_cuts, site_of, trim
 from dgemma_lsp.infill.types import Fault, Hole, RejectReason, Snapshot, Verdict
 from dgemma_lsp.syntax.errors import count_errors

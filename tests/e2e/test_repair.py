@@ -126,4 +126,10 @@ async def test_below_the_models_own_threshold_only_who_asks_is_answered(run_dir:
         other = editor.open(text, "b.py")
         items = await editor.complete(other, at, invoked=True)
         assert [item.insert_text for item in items] == ["w * h"]
+        # No part of an unsure draft is shown either, and none is denoised again.
+        asked = (await editor.request("dgemma/status", {}))["runtime"]["requests"]
+        block = editor.open(BLOCK, "c.py")
+        assert await editor.complete(block, BLOCK.index(":\n    ") + 6, invoked=False) == []
+        status = await editor.request("dgemma/status", {})
+        assert status["runtime"]["requests"] == asked + 1
     scripted.kill()

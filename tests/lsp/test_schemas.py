@@ -28,7 +28,7 @@ def placed(marked: str, language: str) -> tuple[Snapshot, int]:
     path = DATA / f"{SCHEMAS[language]}.schema.json"
     schemas.configure([SchemaSetting(schema=str(path), files=("**/*",))], ())
     snapshot, offset = at_cursor(marked, language)
-    uri = f"file:///work/space/a.{language}"
+    uri = f"file:///project/a.{language}"
     return replace(snapshot, uri=uri, schema=schemas.check_for(snapshot.language)), offset
 
 

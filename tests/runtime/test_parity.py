@@ -18,6 +18,7 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (  # 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, Layout, lay_out  # noqa: E402
 from dgemma_runtime.engine import loop  # noqa: E402
 from dgemma_runtime.engine.prefix_cache import PrefixCache  # noqa: E402
+from dgemma_runtime.engine.state import Problem, State  # noqa: E402
 from dgemma_runtime.models.base import (  # noqa: E402
     Acceptance,
     Noise,
@@ -60,7 +61,7 @@ def run(
     segments: list[ClampedIds | FreeSlots],
     sampling: SamplerConfig,
     seed: int,
-) -> tuple[loop.Problem, list[loop.State]]:
+) -> tuple[Problem, list[State]]:
     with torch.inference_mode():
         prefix = adapter.new_prefix()
         adapter.encode(prompt, prefix)

@@ -22,6 +22,7 @@ from dgemma_runtime.canvas import (  # noqa: E402
     lay_out,
 )
 from dgemma_runtime.engine import loop, sampler, stopping  # noqa: E402
+from dgemma_runtime.engine.state import Problem, State  # noqa: E402
 from dgemma_runtime.models.base import (  # noqa: E402
     Acceptance,
     Noise,
@@ -78,7 +79,7 @@ def run(
     config: SamplerConfig,
     sample: bool,
     seed: int,
-) -> tuple[loop.Problem, list[loop.State], TableAdapter]:
+) -> tuple[Problem, list[State], TableAdapter]:
     adapter = random_logits(seed % 7)
     _, canvas = lay_out([], [ClampedIds((2,)), *parts], LAYOUT)
     problem = loop.make_problem(

@@ -16,6 +16,7 @@ from tiny_canvas import DIMS, tiny_base, tiny_canvas  # noqa: E402
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, Layout, lay_out  # noqa: E402
 from dgemma_runtime.engine import loop  # noqa: E402
+from dgemma_runtime.engine.state import Problem, State  # noqa: E402
 from dgemma_runtime.engine.verify import verify  # noqa: E402
 from dgemma_runtime.models.base import (  # noqa: E402
     Acceptance,
@@ -57,7 +58,7 @@ class Scripted:
         return logits
 
 
-def problem(segments, *, sample: bool = False) -> loop.Problem:
+def problem(segments, *, sample: bool = False) -> Problem:
     layout = Layout(head_rows=1, span_tokens=4, tail_tokens=8, canvas_tokens=64)
     _, canvas = lay_out((20, 21), segments, layout)
     return loop.make_problem(
@@ -130,7 +131,7 @@ def test_a_later_span_is_read_behind_the_text_before_it_without_padding() -> Non
     tokens, decided = state.tokens.clone(), state.decided.clone()
     tokens[1:5] = torch.tensor([22, END, END, END])
     decided[1:5] = True
-    state = loop.State(tokens, decided, state.accepted, tokens, state.log_probability)
+    state = State(tokens, decided, state.accepted, tokens, state.log_probability)
     rows = torch.tensor([6, 7, 8, 9])
     verify(
         model, None, posed, state, rows, model.denoise(None, None, rows, None), CONFIG, generator

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dgemma_lsp.infill.judging import checks, checks_tree, formats
-from dgemma_lsp.infill.judging.judge_syntax import Found, faults_of, syntax_faults
+from dgemma_lsp.infill.judging.judge_syntax import Found, syntax_faults
 from dgemma_lsp.infill.trim import Site, site_of
 from dgemma_lsp.infill.types import Fault, FaultPlace, Hole, RejectReason, Snapshot
-from dgemma_lsp.languages.base import Language
-from dgemma_lsp.syntax.tree import ParsedText
 
 LONGEST_TEXT = 20_000
 """Characters of a text that can be judged; a canvas holds a small part of that."""
@@ -66,7 +64,7 @@ def judge(
         return Judgement((_too_late(text),), 0, 0, parser, complete=False)
     faults = list(found.faults)
     complete = True
-    for check in _aftersyntax_faults(snapshot, hole, text, site, found):
+    for check in _after_syntax(snapshot, hole, text, site, found):
         if clock() > until:
             complete = False
             break
@@ -117,15 +115,10 @@ def main_reason(faults: tuple[Fault, ...]) -> RejectReason | None:
     return faults[0].reason if faults else None
 
 
-def errors_at(parsed: ParsedText, start: int, end: int, language: Language) -> int:
-    """All errors of a text, and the bodies missing next to a range."""
-    return len(faults_of(parsed, language, start, end))
-
-
 # -- the other checks ---------------------------------------------------------------------------
 
 
-def _aftersyntax_faults(
+def _after_syntax(
     snapshot: Snapshot, hole: Hole, text: str, site: Site, found: Found
 ) -> Iterator[Callable[[], tuple[Fault, ...]]]:
     """The checks of a text for a hole, cheap ones first."""

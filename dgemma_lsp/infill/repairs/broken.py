@@ -87,7 +87,7 @@ def _window(text: str, offset: int, part: str, at: int) -> tuple[int, int]:
 
 def _faults(parsed: ParsedText, language: Language) -> tuple[SyntaxFault, ...]:
     if parsed.grammar is not None:
-        return find_errors(parsed)
+        return find_errors(parsed, language.fault_nodes)
     found = unmatched(parsed.text, language)
     places = [each.offset for each in (*found.unclosed, *found.stray)]
     opened = balance(parsed.text, language).open_string

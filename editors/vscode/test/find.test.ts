@@ -5,7 +5,7 @@ import { find, type Places, sibling } from '../src/find';
 const places: Places = {
   setting: [],
   interpreters: ['/envs/one/bin/python'],
-  folders: ['/work'],
+  folders: ['/project'],
   path: 'relative:/usr/bin:/opt/bin',
   own: '/storage/environment',
   platform: 'linux',
@@ -23,8 +23,8 @@ test('the setting beats everything, also when nothing is there', () => {
 test('selected environment, then the folder, then the PATH, then its own', () => {
   const files = [
     '/envs/one/bin/dgemma',
-    '/work/.venv/bin/dgemma',
-    '/work/venv/bin/dgemma',
+    '/project/.venv/bin/dgemma',
+    '/project/venv/bin/dgemma',
     '/usr/bin/dgemma',
     '/opt/bin/dgemma',
     '/storage/environment/bin/dgemma',

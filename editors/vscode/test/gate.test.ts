@@ -10,7 +10,7 @@ const fine: Asking = {
   snoozedUntil: 0,
   now: 1000,
   language: 'python',
-  path: '/work/a.py',
+  path: '/project/a.py',
   invoked: false,
   cursors: 1,
 };
@@ -22,7 +22,7 @@ test('a plain request is made', () => {
 test('each reason for silence, and which of them a request by hand overrides', () => {
   const cases: [Partial<Asking>, string, string | undefined][] = [
     [{ mode: 'off' }, 'off', 'off'],
-    [{ path: '/work/.env' }, 'ignored', 'ignored'],
+    [{ path: '/project/.env' }, 'ignored', 'ignored'],
     [{ languages: { python: false } }, 'language', 'language'],
     [{ languages: { '*': false } }, 'language', 'language'],
     [{ disabledFiles: ['*.py'] }, 'file', 'file'],

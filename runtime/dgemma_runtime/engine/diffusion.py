@@ -33,8 +33,8 @@ from dgemma_wire.settings import RuntimeSettings
 if TYPE_CHECKING:
     import torch
 
-    from dgemma_runtime.engine.loop import Problem, State
     from dgemma_runtime.engine.prefix_cache import PrefixCache
+    from dgemma_runtime.engine.state import Problem, State
     from dgemma_runtime.models.base import ModelAdapter, PrefixState
 
 log = logging.getLogger(__name__)

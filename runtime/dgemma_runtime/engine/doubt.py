@@ -14,7 +14,7 @@ from torch import Generator
 
 from dgemma_runtime.canvas import read_span
 from dgemma_runtime.engine import sampler
-from dgemma_runtime.engine.loop import Problem, State
+from dgemma_runtime.engine.state import Problem, State
 from dgemma_runtime.models.base import ModelAdapter, Noise, NoiseKind, PrefixState
 
 PASSES = 4

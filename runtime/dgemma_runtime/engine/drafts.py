@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dgemma_runtime.canvas import SpanReading, read_span
 from dgemma_runtime.engine.kept_drafts import DraftSpan
-from dgemma_runtime.engine.loop import Problem, State
+from dgemma_runtime.engine.state import Problem, State
 from dgemma_runtime.models.base import NoiseKind
 from dgemma_runtime.text import Codec, SpanText, cut_tokens, lines_left, spell
 from dgemma_wire.messages import Candidate, DraftToken, SpanToken, TokenState

@@ -18,13 +18,14 @@ only. Knows no tokenizer, no request and no clock: where lines end comes in as a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
 from dgemma_runtime.canvas import Canvas, NeededTokens, read_span
 from dgemma_runtime.engine import sampler, stopping
+from dgemma_runtime.engine.state import Problem, State
 from dgemma_runtime.engine.verify import verify, wants_verifying
 from dgemma_runtime.models.base import (
     Acceptance,
@@ -35,59 +36,6 @@ from dgemma_runtime.models.base import (
     ReadsCausally,
     SamplerConfig,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What stays the same over all steps of a candidate.
-
-    Attributes:
-        canvas: The layout that is filled.
-        known: Token ids (canvas,), meaningless where ``free``.
-        free: Positions to denoise (canvas,), bool.
-        piece_of: Number of each position's free piece (canvas,), -1 at clamped ones.
-        max_steps: Length of the schedule.
-        sample: Draw tokens instead of taking the argmax.
-        end_ids: Tokens that end a free piece.
-        needed: See ``NeededTokens``.
-    """
-
-    canvas: Canvas
-    known: Tensor
-    free: Tensor
-    piece_of: Tensor
-    max_steps: int
-    sample: bool
-    end_ids: tuple[int, ...]
-    needed: NeededTokens
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A canvas between two denoise steps.
-
-    Attributes:
-        tokens: What the model reads next (canvas,).
-        decided: Positions that stay as they are (canvas,), bool; clamped ones always.
-        accepted: Free positions whose token was accepted, last step or earlier (canvas,), bool.
-        best: The best whole draft (canvas,): argmax wherever nothing is decided.
-        log_probability: Of ``best`` under the untempered model (canvas,), in nats.
-        history: Earlier ``best``, oldest first.
-        feedback: Logits of the last step at the rows that the next one predicts (rows, vocab), for
-            self-conditioning; tempered ones with uniform noise, as upstream has it.
-        steps: Steps taken.
-        settled: Nothing is left to do.
-    """
-
-    tokens: Tensor
-    decided: Tensor
-    accepted: Tensor
-    best: Tensor
-    log_probability: Tensor
-    history: tuple[Tensor, ...] = ()
-    feedback: Tensor | None = None
-    steps: int = 0
-    settled: bool = False
 
 
 def make_problem(

@@ -21,7 +21,7 @@ from dgemma_runtime.engine import sampler
 from dgemma_runtime.models.base import ReadsCausally, SamplerConfig
 
 if TYPE_CHECKING:
-    from dgemma_runtime.engine.loop import Problem, State
+    from dgemma_runtime.engine.state import Problem, State
     from dgemma_runtime.models.base import PrefixState
 
 

@@ -93,12 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         DgemmaError: It cannot be done; the text says why.
     """
-    from dgemma_training.cli import Progress
     from dgemma_training.documents import Split
     from dgemma_training.evaluation import items, report
     from dgemma_training.evaluation.evaluate import evaluate
     from dgemma_training.evaluation.journal import JOURNAL_FILE
     from dgemma_training.evaluation.plan import Settings, span_of
+    from dgemma_training.progress import Progress
 
     if arguments.keep_fills and arguments.out is None:
         raise items.EvaluationError("--keep-fills needs --out, where they are written.")
