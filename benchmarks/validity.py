@@ -32,12 +32,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from dgemma_lsp.infill import capture, segments, trigger, validate
 from dgemma_lsp.infill.types import Candidate, Declined, Hole, Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.pipeline import Options, to_ask
 from dgemma_lsp.repairing import Means, Mending, to_candidate
-from dgemma_lsp.runtime_client.client import Ask, RuntimeClient
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_training.documents import Split, read_documents
 from dgemma_training.evaluation.asking import private_directory, running, snapshot_of
 from dgemma_training.evaluation.intervals import ratio, spread
@@ -45,6 +47,7 @@ from dgemma_training.evaluation.judging import parses, similarity
 from dgemma_training.rows import Row, cut_rows, read_rows
 from dgemma_training.spans import Mix, SpanKind
 from dgemma_wire.errors import DenoiseFailed
+from dgemma_wire.messages import Denoise
 
 WAYS = {
     "by hand": Means(rounds=0, head=False),
@@ -172,7 +175,7 @@ async def marks_of(case: Case, client: RuntimeClient, number: int) -> list[Mark]
 
 
 async def _first(
-    case: Case, snapshot: Snapshot, hole: Hole, ask: Ask, client: RuntimeClient
+    case: Case, snapshot: Snapshot, hole: Hole, ask: Denoise, client: RuntimeClient
 ) -> Candidate:
     if case.draft is None:
         found = (await client.denoise(ask)).candidates[0]
@@ -185,7 +188,7 @@ async def _rolled(
     case: Case,
     snapshot: Snapshot,
     hole: Hole,
-    ask: Ask,
+    ask: Denoise,
     client: RuntimeClient,
     budget: int,
     sound: Callable[[str], bool],
@@ -195,7 +198,9 @@ async def _rolled(
     for roll in range(_MOST_ROLLS):
         if steps >= budget:
             break
-        done = await client.denoise(replace(ask, candidates=2, seed=ask.seed + 100 + roll))
+        done = await client.denoise(
+            msgspec.structs.replace(ask, candidates=2, seed=ask.seed + 100 + roll)
+        )
         greedy = max(done.candidates, key=lambda each: each.score)
         # The greedy draft is known already; only what the drawn one took is the re-roll's cost.
         steps += sum(each.steps for each in done.candidates) - greedy.steps

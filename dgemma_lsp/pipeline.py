@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
+import msgspec
+
 from dgemma_lsp.infill import capture, injections, rank, segments, trigger, validate
 from dgemma_lsp.infill.types import (
     Candidate,
@@ -23,7 +25,7 @@ from dgemma_lsp.infill.types import (
     Snapshot,
 )
 from dgemma_lsp.repairing import Means, Mending, to_candidate
-from dgemma_lsp.runtime_client.client import Ask, RuntimeClient
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import messages as wire
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -178,7 +180,7 @@ async def fill(
         mending = Mending(
             inner,
             local,
-            ask if refused is None else replace(ask, adapter=""),
+            ask if refused is None else msgspec.structs.replace(ask, adapter=""),
             client,
             until=None if options.deadline_ms is None else asked + options.deadline_ms / 1000,
             most=welcome.limits.max_span_tokens,
@@ -242,7 +244,7 @@ def silence_of(error: Exception) -> str:
 
 
 async def denoise(
-    client: RuntimeClient, ask: Ask, on_draft: OnDraft | None = None
+    client: RuntimeClient, ask: wire.Denoise, on_draft: OnDraft | None = None
 ) -> tuple[wire.Done, Refusal | None]:
     """Ask the runtime; once more without the adapter when it cannot use that.
 
@@ -256,7 +258,7 @@ async def denoise(
         if err.code is not FailureCode.ADAPTER_UNAVAILABLE:
             raise
         refused = Refusal(ask.adapter, str(err))
-    return await client.denoise(replace(ask, adapter=""), on_draft), refused
+    return await client.denoise(msgspec.structs.replace(ask, adapter=""), on_draft), refused
 
 
 def judged(outcome: Judged) -> Judged:
@@ -271,16 +273,21 @@ def judged(outcome: Judged) -> Judged:
     )
 
 
-def to_ask(canvas: segments.Canvas, options: Options) -> Ask:
+def to_ask(canvas: segments.Canvas, options: Options) -> wire.Denoise:
     """Return what goes over the wire for a canvas."""
     rewriting = canvas.rewriting
-    return Ask(
+    return wire.Denoise(
         document=options.document,
         prefix=canvas.prefix,
         segments=tuple(
             wire.Clamped(text=piece.text)
             if isinstance(piece, segments.Known)
-            else wire.Free(tokens=piece.tokens, max_lines=piece.max_lines)
+            else wire.Free(
+                tokens=piece.tokens,
+                max_lines=piece.max_lines,
+                start=piece.start,
+                noise=piece.noise,
+            )
             for piece in canvas.pieces
         ),
         candidates=options.candidates,
@@ -292,6 +299,7 @@ def to_ask(canvas: segments.Canvas, options: Options) -> Ask:
         if rewriting is None
         else wire.Rewrite(instruction=rewriting.instruction, original=rewriting.original),
         adapter=options.adapter,
+        context=canvas.context,
     )
 
 

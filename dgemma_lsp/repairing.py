@@ -15,7 +15,7 @@ import msgspec
 from dgemma_lsp.infill import validate
 from dgemma_lsp.infill.repairs import repair
 from dgemma_lsp.infill.types import Candidate, Hole, Mended, Snapshot
-from dgemma_lsp.runtime_client.client import Again, Ask, RuntimeClient
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import messages as wire
 from dgemma_wire.errors import DenoiseFailed, FailureCode, RuntimeUnavailable
 
@@ -65,7 +65,7 @@ class Mending:
 
     snapshot: Snapshot
     hole: Hole
-    ask: Ask
+    ask: wire.Denoise
     client: RuntimeClient
     until: float | None = None
     most: int = 256
@@ -153,7 +153,7 @@ class Mending:
         deadline = None if left == float("inf") else max(1, int(left))
         seed = self.ask.seed + number + 1
         if draft.handle:
-            again = Again(
+            again = wire.Renoise(
                 document=self.ask.document,
                 draft=draft.handle,
                 spans=(tuple(_piece(part) for part in parts),),
@@ -166,7 +166,7 @@ class Mending:
             except DenoiseFailed as err:
                 if err.code is not FailureCode.DRAFT_GONE:
                     raise
-        ask = replace(
+        ask = msgspec.structs.replace(
             self.ask,
             segments=(*_segments(draft, parts, self.ask), *self.ask.segments[1:]),
             candidates=candidates,
@@ -217,7 +217,7 @@ def _piece(part: repair.Part) -> wire.Piece:
 
 
 def _segments(
-    draft: repair.Draft, parts: Sequence[repair.Part], ask: Ask
+    draft: repair.Draft, parts: Sequence[repair.Part], ask: wire.Denoise
 ) -> Iterator[wire.Segment]:
     """The parts as segments of a request that knows nothing of the draft."""
     first = ask.segments[0]

@@ -19,6 +19,8 @@ from typing import Any, get_args
 import msgspec
 
 from dgemma_lsp import methods
+from dgemma_lsp.methods import fills, offers, rewrites, shapes, state
+from dgemma_lsp.methods.shapes import Shape
 from dgemma_lsp.settings import SECTION, Settings
 from dgemma_wire import messages
 from dgemma_wire.settings import RuntimeSettings
@@ -172,26 +174,11 @@ def protocol() -> str:
             about = source.split(f'{name} = "{value}"\n"""', 1)[1].split('"""', 1)[0]
             out.append(f"| `{value}` | {' '.join(about.split())} |")
     out.append("")
-    for shape in (
-        methods.FillParams,
-        methods.FillResult,
-        methods.CandidateResult,
-        methods.VerdictResult,
-        methods.Phases,
-        methods.PreviewParams,
-        methods.MendParams,
-        methods.MendResult,
-        methods.RewriteParams,
-        methods.RewriteResult,
-        methods.VersionedEdit,
-        methods.DocumentEdit,
-        methods.TextEdit,
-        methods.RewritesParams,
-        methods.RewritesResult,
-        methods.StatusResult,
-        methods.StopResult,
-    ):
-        out += table(shape)
+    for part in (fills, rewrites, offers, state, shapes):
+        out += [f"### {(part.__doc__ or '').splitlines()[0].rstrip('.')}", ""]
+        for shape in vars(part).values():
+            if isinstance(shape, type) and shape.__module__ == part.__name__ and shape is not Shape:
+                out += table(shape)
     out += [
         "## Between server and runtime: frames of msgpack",
         "",
@@ -272,8 +259,7 @@ def plain(kind: Any) -> str:
     text = str(text)
     if "Annotated" in text:
         return plain(kind.__origin__)
-    for module in ("dgemma_wire.messages.", "dgemma_lsp.methods.", "dgemma_wire.errors."):
-        text = text.replace(module, "")
+    text = re.sub(r"dgemma_(?:wire|lsp)\.(?:[a-z]\w*\.)+", "", text)
     text = re.sub(r"tuple\[(.*), \.\.\.\]", r"list of \1", text)
     text = re.sub(r"dict\[str, (\w+)\]", r"map to \1", text)
     return text.replace(" | ", " or ").replace("None", "null")

@@ -121,7 +121,7 @@ def test_the_wire_version_belongs_to_the_wire() -> None:
     text = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
     found = re.search(r"Protocol version \*\*(\d+)\*\*, shape `(\w+)`", text)
     assert found is not None
-    assert found.groups() == ("3", "8715fcefbb60")
+    assert found.groups() == ("4", "ef550ebe0c8c")
 
 
 def test_version_is_the_changelogs() -> None:

@@ -110,6 +110,9 @@ def to_rewrite_result(
     """Return what came of a rewrite as the result of ``dgemma/rewrite``."""
     return methods.RewriteResult(
         edit=_versioned(found.edit, snapshot, encoding),
+        proposal=None,
+        hunks=(),
+        canvases=1,
         reason=_reason(found),
         message=found.message,
         instruction=found.instruction,

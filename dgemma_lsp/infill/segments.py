@@ -25,10 +25,13 @@ class Span:
     """Positions to denoise.
 
     ``tokens`` is their number, ``None`` leaving it to the model; ``max_lines`` bounds the text.
+    With a ``start`` they begin as that text, of which the share ``noise`` is made anew.
     """
 
     max_lines: int | None = None
     tokens: int | None = None
+    start: str | None = None
+    noise: float = 1.0
 
 
 Piece: TypeAlias = Known | Span
@@ -44,11 +47,15 @@ class Rewriting:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The text before the canvas, and the canvas itself; ``rewriting`` when it replaces text."""
+    """The text before the canvas, and the canvas itself; ``rewriting`` when it replaces text.
+
+    ``context`` are pieces of text from elsewhere, the most stable first.
+    """
 
     prefix: str
     pieces: tuple[Piece, ...]
     rewriting: Rewriting | None = None
+    context: tuple[str, ...] = ()
 
 
 def lay_out(hole: Hole, context: Context) -> Canvas:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from dgemma_lsp.runtime_client.process import connect
 from dgemma_wire import PROTOCOL_VERSION, Connection, Role
 from dgemma_wire.connection import State
@@ -34,13 +36,10 @@ from dgemma_wire.messages import (
     Hello,
     Message,
     PeerMessage,
-    Piece,
     RefusalCode,
     Refused,
     Renoise,
     Request,
-    Rewrite,
-    Segment,
     Status,
     Stop,
     Welcome,
@@ -56,38 +55,6 @@ _READ_BYTES = 64 * 1024
 
 OnDraft = Callable[[Draft], None]
 OnStatus = Callable[[Status], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A ``Denoise`` without its id, which the client gives it."""
-
-    document: str
-    prefix: str
-    segments: tuple[Segment, ...]
-    candidates: int = 1
-    max_steps: int | None = None
-    deadline_ms: int | None = None
-    seed: int = 0
-    draft_every_ms: int | None = None
-    rewrite: Rewrite | None = None
-    adapter: str = ""
-    doubt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A ``Renoise`` without its id, which the client gives it."""
-
-    document: str
-    draft: int
-    spans: tuple[tuple[Piece, ...], ...]
-    candidates: int = 1
-    max_steps: int | None = None
-    deadline_ms: int | None = None
-    seed: int = 0
-    draft_every_ms: int | None = None
-    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,60 +124,30 @@ class RuntimeClient:
         """
         return (await self._ready()).welcome
 
-    async def denoise(self, ask: Ask, on_draft: OnDraft | None = None) -> Done:
+    async def denoise(self, ask: Denoise, on_draft: OnDraft | None = None) -> Done:
         """Ask for the free segments of a canvas; a cancelled task cancels the request.
+
+        The request's id is given here.
 
         Raises:
             RuntimeUnavailable: There is no runtime, or it went away before it answered.
             DenoiseFailed: It answered that it cannot.
         """
         link = await self._ready()
-        return await self._ask(
-            link,
-            Denoise(
-                id=next(self._ids),
-                document=ask.document,
-                prefix=ask.prefix,
-                segments=ask.segments,
-                candidates=ask.candidates,
-                max_steps=ask.max_steps,
-                deadline_ms=ask.deadline_ms,
-                seed=ask.seed,
-                draft_every_ms=ask.draft_every_ms,
-                rewrite=ask.rewrite,
-                adapter=ask.adapter,
-                doubt=ask.doubt,
-            ),
-            on_draft,
-        )
+        return await self._ask(link, msgspec.structs.replace(ask, id=next(self._ids)), on_draft)
 
-    async def renoise(self, again: Again, on_draft: OnDraft | None = None) -> Done:
+    async def renoise(self, again: Renoise, on_draft: OnDraft | None = None) -> Done:
         """Denoise parts of an earlier answer again; a cancelled task cancels the request.
 
         The runtime keeps drafts for a short while, and for the connection they were made for:
-        ``draft_gone`` is an answer to expect.
+        ``draft_gone`` is an answer to expect. The request's id is given here.
 
         Raises:
             RuntimeUnavailable: There is no runtime, or it went away before it answered.
             DenoiseFailed: It answered that it cannot.
         """
         link = await self._ready()
-        return await self._ask(
-            link,
-            Renoise(
-                id=next(self._ids),
-                document=again.document,
-                draft=again.draft,
-                spans=again.spans,
-                candidates=again.candidates,
-                max_steps=again.max_steps,
-                deadline_ms=again.deadline_ms,
-                seed=again.seed,
-                draft_every_ms=again.draft_every_ms,
-                doubt=again.doubt,
-            ),
-            on_draft,
-        )
+        return await self._ask(link, msgspec.structs.replace(again, id=next(self._ids)), on_draft)
 
     async def _ask(self, link: _Link, request: Request, on_draft: OnDraft | None) -> Done:
         """Send a request, whose id was given out just now, and wait for its answer."""

@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from dgemma_wire.errors import FailureCode
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Raised whenever a message changes shape; both sides refuse to talk across versions."""
 
 
@@ -49,10 +49,16 @@ class Free(_Message, frozen=True, kw_only=True):
     Attributes:
         tokens: Number of positions for the span; ``None`` leaves it to the model.
         max_lines: Lines the text may take up; the span ends at the newline after the last of them.
+        start: Text that the span begins as, in place of noise alone; ``None`` for none. With it
+            ``tokens`` of ``None`` is the text's own number and some to spare.
+        noise: Share of the start's tokens that are noise at first, over 0 up to 1, drawn by the
+            seed. With a mask token the others stay; with uniform noise they may still change.
     """
 
     tokens: int | None = None
     max_lines: int | None = None
+    start: str | None = None
+    noise: float = 1.0
 
 
 class Kept(_Message, frozen=True, kw_only=True):
@@ -104,9 +110,11 @@ class Denoise(_Message, frozen=True, kw_only=True):
     """Denoise the free segments of a canvas, everything else clamped.
 
     Attributes:
-        id: Chosen by the peer, larger than every earlier id of the connection.
+        id: Chosen by the peer, larger than every earlier id of the connection; 0 is none yet.
         document: Opaque key; a newer request of the same peer and document supersedes this one.
         prefix: Text before the canvas; the causal pass reads it into the prefix cache.
+        context: Pieces of text from elsewhere, the most stable first, that are read before
+            ``prefix`` as far as it leaves room for them; the last ones are dropped first.
         segments: The canvas, first to last; at least one is free.
         candidates: How many different answers are wanted.
         max_steps: Bound on denoise steps per candidate; ``None`` is the model's own.
@@ -120,7 +128,7 @@ class Denoise(_Message, frozen=True, kw_only=True):
         doubt: Measure every token's ``SpanToken.doubt``; costs some canvas passes per candidate.
     """
 
-    id: int
+    id: int = 0
     document: str
     prefix: str
     segments: tuple[Segment, ...]
@@ -132,6 +140,7 @@ class Denoise(_Message, frozen=True, kw_only=True):
     rewrite: Rewrite | None = None
     adapter: str = ""
     doubt: bool = False
+    context: tuple[str, ...] = ()
 
 
 class Renoise(_Message, frozen=True, kw_only=True):
@@ -141,7 +150,7 @@ class Renoise(_Message, frozen=True, kw_only=True):
     Where a free piece ends early nothing of it is left, and what follows it stays.
 
     Attributes:
-        id: Chosen by the peer, larger than every earlier id of the connection.
+        id: Chosen by the peer, larger than every earlier id of the connection; 0 is none yet.
         document: Opaque key; a newer request of the same peer and document supersedes this one.
         draft: ``Candidate.draft`` of an answer to the same connection, not long ago.
         spans: What each free segment of that canvas holds now, in order; at least one piece is
@@ -155,7 +164,7 @@ class Renoise(_Message, frozen=True, kw_only=True):
         doubt: As in ``Denoise``.
     """
 
-    id: int
+    id: int = 0
     document: str
     draft: int
     spans: tuple[tuple[Piece, ...], ...]
@@ -225,10 +234,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         rewrites: The kinds of rewrite it was trained for.
         least_score: ``Candidate.score`` from which on an answer is worth showing to somebody who
             did not ask for it; ``None`` for all.
+        instructions: Any instruction for a rewrite may be tried, not only those of ``rewrites``.
+        context_tokens: Tokens of ``Denoise.context`` that are worth their room; 0 for none.
     """
 
     rewrites: tuple[RewriteKind, ...] = ()
     least_score: float | None = None
+    instructions: bool = False
+    context_tokens: int = 0
 
 
 class Welcome(_Message, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from dgemma_lsp.infill.capture import capture
 from dgemma_lsp.infill.types import Budget, Candidate, Hole, Mended, Snapshot
 from dgemma_lsp.pipeline import Options, to_ask
 from dgemma_lsp.repairing import Means, Mending, to_candidate
-from dgemma_lsp.runtime_client.client import Again, Ask, RuntimeClient
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import messages as wire
 from dgemma_wire.errors import DenoiseFailed, FailureCode
 from tests.lsp.holes import at_cursor
@@ -51,15 +51,15 @@ class Runtime:
     """Answers in turn; keeps what it was asked."""
 
     answers: Sequence[str | FailureCode]
-    asked: list[Ask | Again] = field(default_factory=list)
+    asked: list[wire.Denoise | wire.Renoise] = field(default_factory=list)
 
-    async def denoise(self, ask: Ask, on_draft: object = None) -> wire.Done:
+    async def denoise(self, ask: wire.Denoise, on_draft: object = None) -> wire.Done:
         return self._answer(ask)
 
-    async def renoise(self, again: Again, on_draft: object = None) -> wire.Done:
+    async def renoise(self, again: wire.Renoise, on_draft: object = None) -> wire.Done:
         return self._answer(again)
 
-    def _answer(self, asked: Ask | Again) -> wire.Done:
+    def _answer(self, asked: wire.Denoise | wire.Renoise) -> wire.Done:
         self.asked.append(asked)
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if isinstance(answer, FailureCode):
@@ -100,7 +100,7 @@ def test_a_faulty_token_is_denoised_again_and_the_rest_is_kept() -> None:
     best = run(mending(LINE, runtime), "w * / h")
     assert (best.text, best.mended, best.rounds) == ("w * h", Mended.RENOISED, 1)
     again = runtime.asked[0]
-    assert isinstance(again, Again)
+    assert isinstance(again, wire.Renoise)
     assert again.draft == 1
     (pieces,) = again.spans
     assert any(isinstance(piece, wire.Kept) for piece in pieces)
@@ -110,7 +110,7 @@ def test_a_faulty_token_is_denoised_again_and_the_rest_is_kept() -> None:
 def test_what_the_runtime_no_longer_keeps_is_sent_as_text() -> None:
     runtime = Runtime([FailureCode.DRAFT_GONE, "-"])
     best = run(mending(LINE, runtime), "w * / h")
-    assert isinstance(runtime.asked[1], Ask)
+    assert isinstance(runtime.asked[1], wire.Denoise)
     free = [s for s in runtime.asked[1].segments if isinstance(s, wire.Free)]
     known = "".join(s.text for s in runtime.asked[1].segments if isinstance(s, wire.Clamped))
     assert len(free) == 1
@@ -128,7 +128,7 @@ def test_three_rounds_at_most_each_wider_than_the_one_before() -> None:
     free = [
         sum(piece.tokens or 0 for piece in again.spans[0] if isinstance(piece, wire.Free))
         for again in runtime.asked
-        if isinstance(again, Again)
+        if isinstance(again, wire.Renoise)
     ]
     assert free == sorted(free)
 
@@ -140,7 +140,7 @@ def test_each_round_goes_on_from_the_better_draft() -> None:
     best = run(mending(BLOCK, runtime, means=only_rounds), "a = w + / h\n    b = w * / h")
     assert (best.text, best.rounds) == (sound, 2)
     last = runtime.asked[-1]
-    assert isinstance(last, Again)
+    assert isinstance(last, wire.Renoise)
     assert last.draft == 2
 
 

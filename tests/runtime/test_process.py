@@ -18,7 +18,6 @@ import pytest
 import pytest_asyncio
 from support.runtimes import COMMAND, Scripted, ask
 
-from dgemma_lsp.runtime_client.client import Again
 from dgemma_wire import PROTOCOL_VERSION, endpoint
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -28,7 +27,16 @@ from dgemma_wire.errors import (
     RuntimeStartFailed,
     RuntimeUnavailable,
 )
-from dgemma_wire.messages import Clamped, Draft, Free, Kept, Piece, RuntimeState, TokenState
+from dgemma_wire.messages import (
+    Clamped,
+    Draft,
+    Free,
+    Kept,
+    Piece,
+    Renoise,
+    RuntimeState,
+    TokenState,
+)
 
 SLOW = {"when": "slow", "text": "done", "steps": 100, "step_ms": 20}
 RULES = [SLOW, {"when": "one", "text": "1"}, {"when": "two", "text": "2"}]
@@ -120,9 +128,9 @@ MENDED = {
 }
 
 
-def again(draft: int, *pieces: Piece, **more: object) -> Again:
+def again(draft: int, *pieces: Piece, **more: object) -> Renoise:
     spans = (pieces or (Kept(start=0, end=1), Free(tokens=1)),)
-    return Again(document="d", draft=draft, spans=spans, **more)  # type: ignore[arg-type]
+    return Renoise(document="d", draft=draft, spans=spans, **more)  # type: ignore[arg-type]
 
 
 async def test_a_draft_is_gone_on_from_round_by_round(scripted: Scripted) -> None:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dgemma_lsp.runtime_client.client import Ask, RuntimeClient
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import endpoint
-from dgemma_wire.messages import Clamped, Free, Status
+from dgemma_wire.messages import Clamped, Denoise, Free, Status
 from dgemma_wire.settings import RuntimeSettings
 
 PROGRAM = Path(__file__).parent / "scripted.py"
@@ -61,7 +61,7 @@ class Scripted:
                 os.kill(one.pid, signal.SIGKILL)
 
 
-def ask(prefix: str = "", document: str = "d", **more: Any) -> Ask:
-    return Ask(
+def ask(prefix: str = "", document: str = "d", **more: Any) -> Denoise:
+    return Denoise(
         document=document, prefix=prefix, segments=(Free(max_lines=1), Clamped(text=")")), **more
     )

@@ -272,7 +272,7 @@ def test_refusals() -> None:
 
     assert code(HELLO, "t") is None
     assert code(HELLO, "other") is RefusalCode.TOKEN
-    assert PROTOCOL_VERSION == 3  # with drafts to go on from
+    assert PROTOCOL_VERSION == 4  # with spans that begin as a text, and context
     older = msgspec.structs.replace(HELLO, protocol=PROTOCOL_VERSION - 1)
     assert code(older, "t") is RefusalCode.PROTOCOL
     newer = msgspec.structs.replace(HELLO, protocol=PROTOCOL_VERSION + 1)
