@@ -18,11 +18,14 @@ WINDOW = 24
 CANVAS = 16
 
 
-def tiny_gemma(seed: int = 0, vocab: int = VOCAB) -> DiffusionGemmaForBlockDiffusion:
+def tiny_gemma(
+    seed: int = 0, vocab: int = VOCAB, wide: bool = False
+) -> DiffusionGemmaForBlockDiffusion:
+    """With ``wide`` every inner size is a multiple of 32, as packed weights want them."""
     text = DiffusionGemmaTextConfig(
         vocab_size=vocab,
         hidden_size=32,
-        intermediate_size=48,
+        intermediate_size=64 if wide else 48,
         num_hidden_layers=6,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -33,7 +36,7 @@ def tiny_gemma(seed: int = 0, vocab: int = VOCAB) -> DiffusionGemmaForBlockDiffu
         sliding_window=WINDOW,
         num_experts=4,
         top_k_experts=2,
-        moe_intermediate_size=16,
+        moe_intermediate_size=32 if wide else 16,
         initializer_range=0.3,
     )
     vision = Gemma4VisionConfig(
@@ -48,6 +51,11 @@ def tiny_gemma(seed: int = 0, vocab: int = VOCAB) -> DiffusionGemmaForBlockDiffu
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return DiffusionGemmaForBlockDiffusion(config).float().eval()
+
+
+def packable_gemma(seed: int = 0) -> DiffusionGemmaForBlockDiffusion:
+    """One whose weights can be packed in groups of 32 inputs."""
+    return tiny_gemma(seed, wide=True)
 
 
 def calm_gemma(seed: int = 0) -> DiffusionGemmaForBlockDiffusion:

@@ -1,0 +1,233 @@
+"""Reading a DiffusionGemma checkpoint tensor by tensor, packing the large weights on the way.
+
+The model is built without memory, then every tensor of the checkpoint is brought to the device,
+packed where it is an expert's or a projection's, and let go. Encoder and decoder share all but
+their layer scalars, as upstream ties them. What only images need is never read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers.models.diffusion_gemma import (
+    DiffusionGemmaConfig,
+    DiffusionGemmaForBlockDiffusion,
+)
+
+from dgemma_runtime.models.packed.forms import GROUP, WeightForm
+from dgemma_runtime.models.packed.modules import PackedExperts, PackedLinear, PackedWeight
+from dgemma_wire.errors import ModelError
+
+Report = Callable[[float], None]
+"""Called with the share of the checkpoint that is read, 0 to 1."""
+
+_IMAGES = ("vision_tower", "embed_vision")
+_PROJECTION = re.compile(r"self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj")
+_INDEX = "model.safetensors.index.json"
+
+
+def build(
+    config: DiffusionGemmaConfig, form: WeightForm, device: torch.device
+) -> DiffusionGemmaForBlockDiffusion:
+    """Make a model of a configuration, its weights still to be read.
+
+    Args:
+        config: The checkpoint's.
+        form: What experts and projections are held as; all else is plain.
+        device: Where packed weights get their room; plain ones get theirs when they are read.
+    """
+    with torch.device("meta"):
+        model = DiffusionGemmaForBlockDiffusion(config)
+    for name in _IMAGES:
+        delattr(model.model.encoder, name)
+    decoder, encoder = model.model.decoder, model.model.encoder.language_model
+    if form is not WeightForm.PLAIN:
+        for layer in decoder.layers:
+            _pack(layer, config, form, device)
+    for layer, twin in zip(decoder.layers, encoder.layers, strict=True):
+        _share(layer, twin)
+    for name in ("embed_tokens", "norm"):
+        setattr(encoder, name, getattr(decoder, name))
+    model.lm_head.weight = decoder.embed_tokens.weight
+    return model
+
+
+def _pack(
+    layer: nn.Module, config: DiffusionGemmaConfig, form: WeightForm, device: torch.device
+) -> None:
+    """Put packed modules in the place of a layer's experts and projections."""
+    text: Any = config.text_config
+    layer.experts = PackedExperts(
+        text.num_experts,
+        text.hidden_size,
+        text.moe_intermediate_size,
+        getattr(layer.experts, "act_fn"),  # noqa: B009 - typed as a module, and is one
+        form,
+        device,
+    )
+    for name, module in list(layer.named_modules()):
+        if isinstance(module, nn.Linear) and _PROJECTION.fullmatch(name):
+            if form is WeightForm.INT4 and module.in_features % GROUP:
+                continue
+            home, _, last = name.rpartition(".")
+            made = PackedLinear(module.out_features, module.in_features, form, device)
+            setattr(layer.get_submodule(home), last, made)
+
+
+def _share(layer: nn.Module, twin: nn.Module) -> None:
+    """Give an encoder layer the decoder layer's weights: every module that holds some."""
+    for name, module in layer.named_children():
+        if isinstance(module, PackedExperts | PackedLinear) or not list(module.children()):
+            setattr(twin, name, module)
+        else:
+            _share(module, twin.get_submodule(name))
+            for each, weight in module.named_parameters(recurse=False):
+                setattr(twin.get_submodule(name), each, weight)
+
+
+def load(
+    folder: Path,
+    form: WeightForm,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Report = lambda _: None,
+) -> DiffusionGemmaForBlockDiffusion:
+    """Read the checkpoint of a folder.
+
+    Raises:
+        ModelError: A file is missing or broken, or a tensor is missing or of the wrong shape.
+    """
+    try:
+        config = DiffusionGemmaConfig.from_pretrained(str(folder), local_files_only=True)
+        model = build(config, form, device)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"The checkpoint {folder} cannot be read: {error}") from error
+    files = shards(folder)
+    for number, path in enumerate(files):
+        for name, tensor in _tensors(path, device):
+            _put(model, name, tensor, device, dtype, path)
+        report((number + 1) / len(files))
+    _check_whole(model, folder)
+    _make_buffers(model, config, device)
+    return model.eval()
+
+
+def shards(folder: Path) -> list[Path]:
+    """Return the weight files of a checkpoint.
+
+    Raises:
+        ModelError: There are none, or some of those that the index names are missing.
+    """
+    index = folder / _INDEX
+    if index.is_file():
+        try:
+            placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted(set(placed.values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index} is no index of weight files: {error!r}") from error
+    else:
+        names = ["model.safetensors"]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}. "
+            "Fetch the model again; what is there is kept."
+        )
+    return [folder / name for name in names]
+
+
+def _tensors(path: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                if not any(part in name for part in _IMAGES):
+                    yield name, file.get_tensor(name)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not whole ({error}). Delete it and fetch the model again."
+        ) from error
+
+
+def _put(
+    model: nn.Module,
+    name: str,
+    tensor: Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
+    path: Path,
+) -> None:
+    """Give a tensor of the checkpoint to the module that it belongs to."""
+    home, _, last = name.rpartition(".")
+    try:
+        module = model.get_submodule(home)
+        if isinstance(module, PackedExperts):
+            weight = module.get_submodule(last)
+            assert isinstance(weight, PackedWeight)
+            weight.fill(tensor)
+        elif isinstance(module, PackedLinear):
+            module.fill(tensor)
+        else:
+            _assign(model, module, last, tensor.to(device=device, dtype=dtype))
+    except (AttributeError, ValueError) as error:
+        raise ModelError(f"{path}: the tensor {name} does not fit the model: {error}") from error
+
+
+def _assign(model: nn.Module, module: nn.Module, name: str, tensor: Tensor) -> None:
+    held = getattr(module, name)
+    if held.shape != tensor.shape:
+        raise ValueError(f"it has the shape {tuple(tensor.shape)} instead of {tuple(held.shape)}")
+    if not isinstance(held, nn.Parameter):
+        setattr(module, name, tensor)
+        return
+    weight = nn.Parameter(tensor, requires_grad=False)
+    for owner in model.modules():  # shared weights are one object in several places
+        for each, other in list(owner.named_parameters(recurse=False)):
+            if other is held:
+                setattr(owner, each, weight)
+
+
+def _check_whole(model: nn.Module, folder: Path) -> None:
+    state = model.state_dict()
+    missing = sorted(name for name, held in state.items() if held.is_meta)
+    # An encoder's scalar that was not saved is its decoder's.
+    for name in list(missing):
+        twin = name.replace("encoder.language_model", "decoder")
+        if name.endswith("layer_scalar") and twin != name and not state[twin].is_meta:
+            home, _, last = name.rpartition(".")
+            setattr(model.get_submodule(home), last, state[twin].clone())
+            missing.remove(name)
+    if missing:
+        raise ModelError(
+            f"The checkpoint {folder} lacks {missing[0]}"
+            + (f" and {len(missing) - 1} other tensors." if len(missing) > 1 else ".")
+        )
+
+
+def _make_buffers(model: Any, config: DiffusionGemmaConfig, device: torch.device) -> None:
+    """Compute what is never saved: the rotations of positions, and the embedding's scale."""
+    text: Any = config.text_config
+    for part in (model.model.decoder, model.model.encoder.language_model):
+        part.rotary_emb = type(part.rotary_emb)(text).to(device)
+        part.embed_tokens.embed_scale = torch.tensor(text.hidden_size**0.5, device=device)
+    left = [name for name, held in model.named_buffers() if held.is_meta]
+    if left:
+        raise ModelError(f"This release of transformers has parts that are unknown here: {left[0]}")
+
+
+def weight_bytes(config: DiffusionGemmaConfig, form: WeightForm, dtype: torch.dtype) -> int:
+    """Return the bytes a configuration's weights take in a form, by building it on no device."""
+    model = build(config, form, torch.device("meta"))
+    total, seen = 0, set[int]()
+    for held in (*model.parameters(), *model.buffers()):
+        if id(held) not in seen:
+            seen.add(id(held))
+            plain = isinstance(held, nn.Parameter)
+            total += held.numel() * (dtype.itemsize if plain else held.element_size())
+    return total
