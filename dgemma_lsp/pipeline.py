@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dgemma_lsp import second
 from dgemma_lsp.infill import capture, injections, rank, segments, trigger, validate
 from dgemma_lsp.infill.types import (
     Candidate,
@@ -26,6 +27,7 @@ from dgemma_lsp.infill.types import (
 )
 from dgemma_lsp.repairing import Means, Mending, to_candidate
 from dgemma_lsp.runtime_client.client import RuntimeClient
+from dgemma_lsp.surroundings import Around, Surroundings
 from dgemma_wire import messages as wire
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -60,6 +62,8 @@ class Options:
         adapter: Id of the workspace's adapter; empty for the model's own.
         show_unsure: Candidates below the score that the model is to be trusted from pass too.
         mend: What may be done with a draft that does not pass; ``None`` rejects it.
+        surroundings: Where text from outside the document comes from; ``None`` for none of it.
+        second_opinion: Ask the causal pass as well, where the model has one that pays.
     """
 
     document: str
@@ -72,18 +76,22 @@ class Options:
     adapter: str = ""
     show_unsure: bool = False
     mend: Means | None = field(default_factory=Means)
+    surroundings: Surroundings | None = None
+    second_opinion: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
     """Milliseconds of a fill; ``wire_ms`` is what asking took beyond the runtime's own total.
 
-    ``mend_ms`` is all that came after the first check: the runtime's rounds as well.
+    ``second_ms`` is the second opinion's, ``mend_ms`` all that came after it: the runtime's rounds
+    as well.
     """
 
     capture_ms: float = 0.0
     wire_ms: float = 0.0
     validate_ms: float = 0.0
+    second_ms: float = 0.0
     mend_ms: float = 0.0
     total_ms: float = 0.0
     runtime: wire.Timings | None = None
@@ -165,17 +173,34 @@ async def fill(
     try:
         welcome = await client.welcome()  # free when connected; the limits are the model's
         captured = time.perf_counter()
-        context = capture.capture(snapshot, hole, capture.budget_for(welcome.limits))
-        ask = to_ask(segments.lay_out(hole, context), options)
+        around = await surrounded(snapshot, offset, offset, options, welcome)
+        context = capture.capture(snapshot, hole, around.budget)
+        canvas = replace(segments.lay_out(hole, context), context=around.pieces)
+        ask = to_ask(canvas, options)
         asked = time.perf_counter()
         done, refused = await denoise(client, ask, on_draft)
     except UNANSWERED as err:
         return Outcome(hole, silence=silence_of(err), message=str(err))
     answered = time.perf_counter()
     least = None if options.show_unsure else welcome.capabilities.least_score
-    every = (_checked(inner, local, found) for found in done.candidates)
-    candidates = rank.unsure(rank.order(every), least)
+    every = tuple(_checked(inner, local, found) for found in done.candidates)
     checked = time.perf_counter()
+    good = any(each.verdict.accepted and (least is None or each.score >= least) for each in every)
+    # Who types on is better served by a good draft now than by a better one later.
+    wanted = options.second_opinion and (options.invoked or not good)
+    if welcome.capabilities.weighs and wanted:
+        try:
+            every = await second.opinion(
+                ask if refused is None else msgspec.structs.replace(ask, adapter=""),
+                every,
+                partial(_checked, inner, local),
+                client,
+                left_ms=partial(_left_ms, asked, options.deadline_ms),
+            )
+        except UNANSWERED as err:
+            return Outcome(hole, silence=silence_of(err), message=str(err))
+    candidates = rank.unsure(rank.order(every), least)
+    second_ms = (time.perf_counter() - checked) * 1000
     if options.mend is not None and candidates and _worth_mending(candidates[0], least):
         mending = Mending(
             inner,
@@ -193,11 +218,32 @@ async def fill(
             hole,
             candidates,
             model=welcome.model,
-            times=times_of(began, captured, asked, answered, checked, done.timings),
+            times=times_of(
+                began, captured, asked, answered, checked, done.timings, second_ms=second_ms
+            ),
             adapter="" if refused else options.adapter,
             refused=refused,
         )
     )
+
+
+async def surrounded(
+    snapshot: Snapshot, start: int, end: int, options: Options, welcome: wire.Welcome
+) -> Around:
+    """Return pieces of text from elsewhere for a place, and what is left for its own document.
+
+    The pieces go into ``Canvas.context``, and prefix and suffix are cut to the budget.
+    """
+    if options.surroundings is None:
+        return Around(capture.budget_for(welcome.limits))
+    return await options.surroundings.around(snapshot, start, end, welcome, patient=options.invoked)
+
+
+def _left_ms(asked: float, deadline_ms: int | None) -> int | None:
+    """Milliseconds until a deadline, counted from when the runtime was asked, in seconds."""
+    if deadline_ms is None:
+        return None
+    return deadline_ms - round((time.perf_counter() - asked) * 1000)
 
 
 def _worth_mending(first: Candidate, least: float | None) -> bool:
@@ -221,6 +267,8 @@ def times_of(
     answered: float,
     checked: float,
     runtime: wire.Timings,
+    *,
+    second_ms: float = 0.0,
 ) -> Times:
     """Return the times of what ends now, given when its parts began, in seconds."""
     ended = time.perf_counter()
@@ -228,7 +276,8 @@ def times_of(
         capture_ms=(asked - captured) * 1000,
         wire_ms=max(0.0, (answered - asked) * 1000 - runtime.total_ms),
         validate_ms=(checked - answered) * 1000,
-        mend_ms=(ended - checked) * 1000,
+        second_ms=second_ms,
+        mend_ms=(ended - checked) * 1000 - second_ms,
         total_ms=(ended - began) * 1000,
         runtime=runtime,
     )

@@ -12,14 +12,19 @@ from pygls.lsp.server import LanguageServer
 
 from dgemma_lsp import methods
 from dgemma_lsp.features import (
+    completion,
     documents,
     fill,
+    holes,
     inline_completion,
     lifecycle,
     mend,
+    offers,
+    resolve,
     rewrite,
     status,
 )
+from dgemma_lsp.features.models import Models
 from dgemma_lsp.features.progress import LoadingProgress
 from dgemma_lsp.features.protocol import ServerProtocol, converter
 from dgemma_lsp.session import Session
@@ -59,13 +64,17 @@ def create_server(release: str) -> DgemmaServer:
 
 
 def _register_lsp(server: DgemmaServer, session: Session) -> None:
+    menu = completion.Registration()
+
     @server.feature(types.INITIALIZE)
     def _(params: types.InitializeParams) -> None:
         lifecycle.initialize(session, params)
+        menu.announce(session, server)
 
     @server.feature(types.INITIALIZED)
     async def _(_: types.InitializedParams) -> None:
         await lifecycle.initialized(session, server)
+        await menu.follow(session, server)
 
     @server.feature(types.SHUTDOWN)
     async def _(_: None) -> None:
@@ -74,6 +83,7 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def _(params: types.DidChangeConfigurationParams) -> None:
         await lifecycle.did_change_configuration(session, server, params)
+        await menu.follow(session, server)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def _(params: types.DidChangeWorkspaceFoldersParams) -> None:
@@ -120,8 +130,8 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
         return action
 
     @server.command(methods.ACCEPTED)
-    def _(*_: Any) -> None:
-        session.tally.accepted += 1
+    def _(*arguments: Any) -> None:
+        offers.accepted(session, arguments)
 
     @server.command(methods.RESTART_RUNTIME)
     async def _(*_: Any) -> Any:
@@ -137,6 +147,16 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
         asked = _asked(methods.FILL, params, methods.FillParams)
         return msgspec.to_builtins(await fill.fill(session, asked, preview))
 
+    @server.feature(methods.HOLES)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.HOLES, params, methods.HolesParams)
+        return msgspec.to_builtins(await holes.holes(session, asked))
+
+    @server.feature(methods.FILL_HOLES)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.FILL_HOLES, params, methods.FillHolesParams)
+        return msgspec.to_builtins(await holes.fill_holes(session, asked, preview))
+
     @server.feature(methods.MEND)
     async def _(params: Any) -> Any:
         asked = _asked(methods.MEND, params, methods.MendParams)
@@ -145,12 +165,54 @@ def _register_ours(server: DgemmaServer, session: Session) -> None:
     @server.feature(methods.REWRITE)
     async def _(params: Any) -> Any:
         asked = _asked(methods.REWRITE, params, methods.RewriteParams)
-        return msgspec.to_builtins(await rewrite.rewrite(session, asked))
+        return msgspec.to_builtins(await rewrite.rewrite(session, asked, preview))
+
+    @server.feature(methods.RESOLVE)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.RESOLVE, params, methods.ResolveParams)
+        return msgspec.to_builtins(await resolve.resolve(session, asked, preview))
 
     @server.feature(methods.REWRITES)
     async def _(params: Any) -> Any:
         asked = _asked(methods.REWRITES, params, methods.RewritesParams)
         return msgspec.to_builtins(await rewrite.rewrites(session, asked))
+
+    @server.feature(methods.CONFIDENCE)
+    def _(params: Any) -> Any:
+        asked = _asked(methods.CONFIDENCE, params, methods.OfferParams)
+        return msgspec.to_builtins(offers.confidence(session, asked))
+
+    @server.feature(methods.STATISTICS)
+    def _(_: Any) -> Any:
+        return msgspec.to_builtins(offers.statistics(session))
+
+    @server.feature(methods.ERASE_STATISTICS)
+    def _(_: Any) -> Any:
+        return msgspec.to_builtins(offers.erase_statistics(session))
+
+    @server.feature(methods.DID_SHOW)
+    def _(params: Any) -> None:
+        offers.did_show(session, _asked(methods.DID_SHOW, params, methods.OfferParams))
+
+    @server.feature(methods.DID_PARTIALLY_ACCEPT)
+    def _(params: Any) -> None:
+        told = _asked(methods.DID_PARTIALLY_ACCEPT, params, methods.PartlyAcceptedParams)
+        offers.did_partially_accept(session, told)
+
+    @server.feature(methods.DID_REJECT)
+    def _(params: Any) -> None:
+        offers.did_reject(session, _asked(methods.DID_REJECT, params, methods.RejectedParams))
+
+    models = Models(server, session)
+
+    @server.feature(methods.MODELS)
+    async def _(_: Any) -> Any:
+        return msgspec.to_builtins(await models.models())
+
+    @server.feature(methods.PULL_MODEL)
+    async def _(params: Any) -> Any:
+        asked = _asked(methods.PULL_MODEL, params, methods.PullModelParams)
+        return msgspec.to_builtins(await models.pull(asked))
 
     @server.feature(methods.STATUS)
     async def _(_: Any) -> Any:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -23,9 +24,14 @@ from dgemma_lsp.ignored import is_ignored
 from dgemma_lsp.infill.reuse import CandidateCache
 from dgemma_lsp.infill.types import DeclineReason, Snapshot
 from dgemma_lsp.pipeline import Outcome, Silence
+from dgemma_lsp.proposals import Proposals
 from dgemma_lsp.runtime_client.client import RuntimeClient
+from dgemma_lsp.runtime_client.remote import remote_of
 from dgemma_lsp.schemas.store import Schemas
 from dgemma_lsp.settings import Settings, load
+from dgemma_lsp.statistics.file import CountsFile
+from dgemma_lsp.statistics.recorder import Recorder
+from dgemma_lsp.surroundings import Surroundings
 from dgemma_lsp.syntax.lines import Encoding
 from dgemma_wire import endpoint
 from dgemma_wire.errors import FailureCode
@@ -94,9 +100,14 @@ class Session:
         self.encoding = Encoding.UTF16
         self.schemas = Schemas(self.tell_problem)
         self.documents = DocumentStore(self.schemas.check_for)
+        self.surroundings = Surroundings(lambda: self.documents)
         self.cache = CandidateCache()
+        self.proposals = Proposals()
         self.tally = Tally()
+        self.recorder = Recorder(CountsFile(), self._text_of, time.time, _later, _apart)
         self.problem: str | None = None
+        self.confirms_edits = False
+        """Whether the client can have a person confirm the changes of an edit one by one."""
         self.configured = asyncio.Event()
         """Set once the client has had its chance to send settings."""
         self._layers: dict[str, object] = {}
@@ -111,6 +122,7 @@ class Session:
         self._salt = secrets.token_bytes(16)
         self.adapters = WorkspaceAdapters()
         self.schemas.configure(self.settings.schemas, self.settings.ignore)
+        self.surroundings.configure(self.settings.context, self.settings.ignore)
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -123,9 +135,10 @@ class Session:
         layers = {**self._layers, layer: values}
         settings = load(*(layers[name] for name in sorted(layers)))
         self._layers = layers
-        changed = (settings.runtime, settings.runtime_command) != (
+        changed = (settings.runtime, settings.runtime_command, remote_of(settings)) != (
             self.settings.runtime,
             self.settings.runtime_command,
+            remote_of(self.settings),
         )
         if settings.adapter != self.settings.adapter:
             self.adapters.forget_refusals()
@@ -133,6 +146,8 @@ class Session:
         if settings.schemas != self.settings.schemas:
             self.cache.clear()
         self.schemas.configure(settings.schemas, settings.ignore)
+        self.surroundings.configure(settings.context, settings.ignore)
+        self.recorder.enabled = settings.statistics
         self.settings = settings
         if changed and self._client is not None:
             self._let_go(self._client)
@@ -153,13 +168,15 @@ class Session:
             AddressError: The runtime directory cannot be used.
         """
         if self._client is None:
+            remote = remote_of(self.settings)
             self._client = RuntimeClient(
                 self.settings.runtime,
                 self.settings.runtime_command,
-                endpoint.runtime_directory(),
+                None if remote else endpoint.runtime_directory(),
                 self.release,
                 name=f"dgemma-lsp {Path.cwd().name}",
                 on_status=self._on_status,
+                remote=remote,
             )
         return self._client
 
@@ -182,6 +199,8 @@ class Session:
         """Cancel what is under way and hang up; the runtime goes on for other editors."""
         for task in (*self._in_flight.values(), *self._kept):
             task.cancel()
+        self.recorder.close()
+        self.surroundings.close()
         if self._client is not None:
             await self._client.close()
         if self._closing:
@@ -193,6 +212,10 @@ class Session:
             return
         with contextlib.suppress(TimeoutError):  # a client that never answers has none
             await asyncio.wait_for(self.configured.wait(), CONFIGURED_S)
+
+    def _text_of(self, uri: str) -> str | None:
+        document = self.documents.get(uri)
+        return None if document is None else document.text
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -274,3 +297,19 @@ class Session:
     def document_key(self, uri: str) -> str:
         """Return what the runtime knows a document by: no path leaves the server."""
         return hashlib.blake2s(uri.encode(), key=self._salt, digest_size=8).hexdigest()
+
+
+def _later(seconds: float, work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, work)
+
+
+def _apart(work: Callable[[], None], ended: Callable[[bool], None]) -> None:
+    """Run on a thread what may wait for a disk."""
+
+    def done(future: asyncio.Future[None]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            log.info("the statistics cannot be written: %s", type(error).__name__)
+        ended(error is None)
+
+    asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(done)

@@ -109,6 +109,32 @@ class Settings(
             "usual places of keys and passwords; a list of your own replaces it."
         ),
     ] = IGNORED_BY_DEFAULT
+    context: Annotated[
+        Literal["off", "open", "workspace"],
+        Meta(
+            description="What the model is shown besides the document itself, when it has a use "
+            "for it: `open` adds signatures of what the code in sight uses, similar text and "
+            "recent edits from other open documents of the workspace; `workspace` reads the files "
+            "that your code imports as well, in the workspace folders alone and none that "
+            "`ignore` names; `off` adds nothing. All of it goes where the document's own text "
+            "goes: to your runtime and no further."
+        ),
+    ] = "workspace"
+    statistics: Annotated[
+        bool,
+        Meta(
+            description="Count on this machine what becomes of completions: shown, accepted, kept, "
+            "and how long they took, per language and day. Local only: the counts stay in a file "
+            "of yours, hold no text and no file names, and are never sent anywhere."
+        ),
+    ] = True
+    completion: Annotated[
+        bool,
+        Meta(
+            description="Also answer `textDocument/completion`, for editors and plugins that show "
+            "completions in a menu and know no inline completion."
+        ),
+    ] = False
     schemas: Annotated[
         tuple[SchemaSetting, ...],
         Meta(
@@ -126,6 +152,29 @@ class Settings(
             "server's own Python when it has torch, else `dgemma-runtime` on the PATH."
         ),
     ] = ()
+    runtime_address: Annotated[
+        str,
+        Meta(
+            description="Where a runtime on another machine answers, mostly through an SSH "
+            "forward: `tcp://127.0.0.1:PORT` or `unix:///PATH`. With it no runtime is ever started "
+            "here. Empty: this machine's own, started when it is needed."
+        ),
+    ] = ""
+    runtime_token_file: Annotated[
+        str,
+        Meta(
+            description="File with the token of the runtime at `runtimeAddress`, readable by you "
+            "alone. Empty: `token` in dgemma's configuration folder. The environment variable "
+            "`DGEMMA_TOKEN` goes before it; the token itself is no setting."
+        ),
+    ] = ""
+    runtime_allow_unencrypted: Annotated[
+        bool,
+        Meta(
+            description="Let `runtimeAddress` be on another machine, where source text and token "
+            "travel unencrypted. For networks that nobody else can read, such as a container's."
+        ),
+    ] = False
     runtime: Annotated[RuntimeSettings, Meta(description="Settings of the runtime process.")] = (
         msgspec.field(default_factory=RuntimeSettings)
     )
@@ -148,7 +197,10 @@ def load(*layers: object) -> Settings:
             raise SettingsError(
                 f"The settings of dgemma must be an object, and are {type(layer).__name__}."
             )
-        merged = _merge(merged, cast("dict[str, object]", layer))
+        told = cast("dict[str, object]", layer)
+        if told.get("runtime") == []:
+            told = {name: value for name, value in told.items() if name != "runtime"}
+        merged = _merge(merged, told)
     try:
         return msgspec.convert(merged, type=Settings)
     except msgspec.ValidationError as err:

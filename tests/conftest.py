@@ -64,5 +64,6 @@ def run_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A runtime directory of the test's own, with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="dg-"))
     monkeypatch.setenv("DGEMMA_RUNTIME_DIR", str(path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(path / "state"))  # statistics are the user's own
     yield path
     shutil.rmtree(path, ignore_errors=True)

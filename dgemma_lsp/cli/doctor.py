@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from dgemma_lsp.cli.lsp import release
 from dgemma_lsp.languages import ALL, Language
 from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_lsp.runtime_client.process import find_command, flags
+from dgemma_lsp.runtime_client.remote import Remote, remote_of, resolve
 from dgemma_lsp.settings import Settings, load
 from dgemma_lsp.syntax.grammar import GrammarMissing
 from dgemma_wire import endpoint
+from dgemma_wire.address import TOKEN_VARIABLE
 from dgemma_wire.errors import DgemmaError
 
 _PROBE_S = 60
@@ -45,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; returns 1 when something is wrong."""
     settings = load(settings_of(arguments))
-    findings = [*_server(), *grammars(), *_runtime(settings), *asyncio.run(_running(settings))]
+    remote = remote_of(settings)
+    findings = [*_server(), *grammars()]
+    # What runs elsewhere is not this environment's to check.
+    findings += _remote(remote) if remote else _runtime(settings)
+    findings += asyncio.run(_running(settings, remote))
     if arguments.json:
         print(json.dumps([{"name": f.name, "value": f.value, "ok": f.ok} for f in findings]))
     else:
@@ -97,7 +104,7 @@ def _grammar(language: Language) -> Finding:
 
 def _runtime(settings: Settings) -> list[Finding]:
     try:
-        command = find_command(settings.runtime_command)
+        command = find_command(settings.runtime_command, settings.runtime.model)
     except DgemmaError as err:
         return [Finding("runtime", str(err), False)]
     found = [Finding("runtime", " ".join(command), True)]
@@ -115,7 +122,10 @@ def _runtime(settings: Settings) -> list[Finding]:
     ours = release()
     if said.get("release") != ours:
         found.append(Finding("versions", f"server {ours}, runtime {said.get('release')}", None))
-    for name in ("torch", "transformers"):
+    elsewhere = said.get("elsewhere")
+    if elsewhere is not None:
+        found.append(Finding("model server", elsewhere))
+    for name in () if elsewhere is not None else ("torch", "transformers"):
         version = said.get(name)
         missing = "missing: pip install 'dgemma[runtime]'"
         found.append(Finding(name, version or missing, version is not None))
@@ -128,15 +138,34 @@ def _runtime(settings: Settings) -> list[Finding]:
     if "files_error" in said:
         found.append(Finding("model files", said["files_error"], False))
     found += [Finding(f"  {name}", about) for name, about in said.get("files", {}).items()]
+    if "memory" in said:
+        found.append(Finding("memory", said["memory"]["words"], said["memory"]["fits"]))
     return found
 
 
-async def _running(settings: Settings) -> list[Finding]:
+def _remote(remote: Remote) -> list[Finding]:
+    found = [Finding("runtime", f"on another machine, at {remote.address}; none is started here")]
     try:
-        directory = endpoint.runtime_directory()
-        found = [Finding("socket", str(directory), True)]
+        address, _ = resolve(remote)
+    except DgemmaError as err:
+        return [*found, Finding("address", str(err), False)]
+    token = f"${TOKEN_VARIABLE}" if os.environ.get(TOKEN_VARIABLE) else remote.token_source
+    if not address.private:
+        found.append(Finding("encryption", "none: source text travels in the clear", None))
+    return [*found, Finding("address", str(address), True), Finding("token", token, True)]
+
+
+async def _running(settings: Settings, remote: Remote | None) -> list[Finding]:
+    try:
+        directory = None if remote else endpoint.runtime_directory()
+        found = [Finding("socket", str(directory), True)] if directory else []
         client = RuntimeClient(
-            settings.runtime, settings.runtime_command, directory, release(), "dgemma doctor"
+            settings.runtime,
+            settings.runtime_command,
+            directory,
+            release(),
+            "dgemma doctor",
+            remote=remote,
         )
         status = await client.status()
         await client.close()

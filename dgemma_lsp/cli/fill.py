@@ -72,6 +72,12 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which runtime answers."""
     parser.add_argument("--model", help="`embedded`, or the folder of a checkpoint.")
     parser.add_argument("--device", help="auto, cpu or cuda[:N].")
+    parser.add_argument(
+        "--runtime-address",
+        metavar="ADDRESS",
+        help="A runtime on another machine: tcp://127.0.0.1:PORT or unix:///PATH.",
+    )
+    parser.add_argument("--runtime-token-file", metavar="FILE", help="File with its token.")
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
@@ -82,8 +88,14 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
         if (value := getattr(arguments, name)) is not None
     }
     settings: dict[str, object] = {"runtime": runtime} if runtime else {}
-    adapter = getattr(arguments, "adapter", None)
-    return settings if adapter is None else {**settings, "adapter": adapter}
+    for name, flag in (
+        ("adapter", "adapter"),
+        ("runtimeAddress", "runtime_address"),
+        ("runtimeTokenFile", "runtime_token_file"),
+    ):
+        if (value := getattr(arguments, flag, None)) is not None:
+            settings[name] = value
+    return settings
 
 
 def read_target(place: str) -> Target:

@@ -20,14 +20,19 @@ TRAINING = {
 }
 """Commands of ``dgemma_training``, which needs torch and so a process of its own."""
 
+MODELS = "models"
+"""The command of ``dgemma-runtime`` that owns the models' files."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     from dgemma_lsp.cli import (  # their imports cost; --version needs none
         doctor,
         fill,
+        holes,
         mend,
         rewrite,
+        stats,
     )
 
     made = argparse.ArgumentParser(
@@ -47,6 +52,16 @@ def parser() -> argparse.ArgumentParser:
     )
     fill.add_arguments(one)
     one.set_defaults(run=fill.run)
+
+    one = commands.add_parser(
+        "holes",
+        help="fill the marked holes of a file together",
+        description="Fill every ___ of a file, and every TODO: comment whose body is missing or a "
+        "placeholder, consistently with each other. Prints the texts, unless a flag asks for "
+        "another form. Nothing is written without --write.",
+    )
+    holes.add_arguments(one)
+    one.set_defaults(run=holes.run)
 
     one = commands.add_parser(
         "rewrite",
@@ -94,6 +109,15 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=stop)
 
     one = commands.add_parser(
+        "stats",
+        help="show what came of completions, counted on this machine",
+        description="Show how many completions were shown, accepted and kept, and how long they "
+        "took. Counted on this machine alone; `dgemma.statistics` turns it off.",
+    )
+    stats.add_arguments(one)
+    one.set_defaults(run=stats.run)
+
+    one = commands.add_parser(
         "doctor",
         help="say what is installed, where the model runs and why",
         description="Check the installation: versions, grammars, device, model files, runtime.",
@@ -101,6 +125,9 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_arguments(one)
     one.set_defaults(run=doctor.run)
 
+    commands.add_parser(
+        MODELS, help="list, pull, verify and remove models; plan their memory", add_help=False
+    )
     for name, text in TRAINING.items():  # their flags are their own: see ``main``
         commands.add_parser(name, help=text, add_help=False)
     return made
@@ -125,7 +152,23 @@ def train(flags: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    process = subprocess.Popen([sys.executable, "-m", "dgemma_training", *flags])
+    return _wait([sys.executable, "-m", "dgemma_training", *flags])
+
+
+def models(flags: list[str]) -> int:
+    """Run the runtime's own command for models."""
+    from dgemma_lsp.runtime_client.process import find_command
+
+    try:
+        return _wait([*find_command(()), MODELS, *flags])
+    except DgemmaError as err:
+        print(f"dgemma: {err}", file=sys.stderr)
+        return 1
+
+
+def _wait(command: list[str]) -> int:
+    """Run a command to its end; returns its exit status."""
+    process = subprocess.Popen(command)
     while True:
         try:
             return process.wait()
@@ -137,14 +180,16 @@ def stop(arguments: argparse.Namespace) -> int:
     """End the running runtime."""
     from dgemma_lsp.cli.fill import settings_of
     from dgemma_lsp.runtime_client.client import RuntimeClient
+    from dgemma_lsp.runtime_client.remote import remote_of
     from dgemma_lsp.settings import load
     from dgemma_wire import endpoint
 
     async def ended() -> bool:
         settings = load(settings_of(arguments))
-        directory = endpoint.runtime_directory()
+        remote = remote_of(settings)
+        directory = None if remote else endpoint.runtime_directory()
         return await RuntimeClient(
-            settings.runtime, (), directory, lsp.release(), "dgemma stop"
+            settings.runtime, (), directory, lsp.release(), "dgemma stop", remote=remote
         ).stop_runtime()
 
     print("The runtime has ended." if asyncio.run(ended()) else "No runtime was running.")
@@ -156,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     if given and given[0] in TRAINING:
         return train(given)
+    if given and given[0] == MODELS:
+        return models(given[1:])
     arguments = parser().parse_args(given)
     run: Run = arguments.run
     try:

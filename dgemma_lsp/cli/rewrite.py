@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ from dgemma_lsp.cli.fill import (
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A file and some of its lines, counted from 1, the last one included."""
+    """A file and some of its lines, counted from 1, the last one included; some of them stay."""
 
     target: Target
     first: int
     last: int
+    pinned: tuple[tuple[int, int], ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +46,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instruction = parser.add_argument(
         "instruction",
         metavar="INSTRUCTION",
-        help="One of those that --list shows, with its {places} filled in.",
+        help="One of those that --list shows, with its {places} filled in; of some models any.",
     )
     # Not nargs="?": argparse would take it for left out as soon as a flag follows FILE.
     instruction.required = False
     instruction.default = None
-    parser.add_argument("--lines", metavar="A-B", help="Lines to rewrite, counted from 1.")
+    parser.add_argument(
+        "--lines",
+        metavar="A-B",
+        help="Lines to rewrite, counted from 1; more than the model takes at once are rewritten "
+        "block by block.",
+    )
+    parser.add_argument(
+        "--pin",
+        metavar="A-B",
+        action="append",
+        default=[],
+        help="Lines among these that stay as they are; can be given several times.",
+    )
+    parser.add_argument(
+        "--noise",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="How much of the old text is made anew, over 0 up to 1: 1 writes everything again, "
+        "less stays closer to it (default: 1).",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--list", action="store_true", help="Show what the model can do in FILE.")
     how.add_argument("--json", action="store_true", help="Print everything known as one object.")
@@ -61,21 +83,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
 
-def read_lines(path: Path, named: str) -> Lines:
-    """Read a file and the lines that A-B or A names.
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number over 0 up to 1")
+    return share
+
+
+def read_lines(path: Path, named: str, pinned: Iterable[str] = ()) -> Lines:
+    """Read a file and the lines that A-B or A names, and which of them stay.
 
     Raises:
-        PlaceError: It is not of that form, or there are no such lines; the text says which.
+        PlaceError: One is not of that form, or there are no such lines; the text says which.
     """
+    first, last = _line_range(named)
+    text = read_file(path)
+    place_at(str(path), text, last, 1)  # refuses a line that is not there
+    place = place_at(str(path), text, first, 1)
+    kept = tuple(map(_line_range, pinned))
+    for low, high in kept:
+        if low < first or high > last:
+            raise PlaceError(f"Lines {low}-{high} to pin are not among {first}-{last}.")
+    return Lines(Target(path, place), first, last, kept)
+
+
+def _line_range(named: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", named)
     if match is None:
         raise PlaceError(f"{named} is not of the form A-B, such as 3-8.")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
         raise PlaceError(f"Line {last} comes before line {first}.")
-    text = read_file(path)
-    place_at(str(path), text, last, 1)  # refuses a line that is not there
-    return Lines(Target(path, place_at(str(path), text, first, 1)), first, last)
+    return first, last
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,7 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
         return asyncio.run(_list(arguments))
     if arguments.lines is None or arguments.instruction is None:
         raise PlaceError("Say which --lines to rewrite, and the instruction; --list shows some.")
-    return asyncio.run(_run(arguments, read_lines(arguments.file, arguments.lines)))
+    lines = read_lines(arguments.file, arguments.lines, arguments.pin)
+    return asyncio.run(_run(arguments, lines))
 
 
 async def _list(arguments: argparse.Namespace) -> int:
@@ -116,21 +159,35 @@ async def rewrite_lines(
     """Open the file and rewrite the lines."""
     path = lines.target.path
     uri = client.open(path, lines.target.place.text, language_id(path))
-    start, end = (
-        # The start of the line behind the last one: how editors select whole lines.
-        methods.Position(line=line, character=0)
-        for line in (lines.first - 1, lines.last)
-    )
+    live = sys.stderr.isatty()
     params = methods.RewriteParams(
         text_document=methods.DocumentId(uri=uri, version=1),
-        range=methods.Range(start=start, end=end),
+        range=_whole_lines(lines.first, lines.last),
         instruction=arguments.instruction,
         candidates=arguments.candidates,
         deadline_ms=arguments.deadline_ms,
         seed=arguments.seed,
+        pinned=tuple(_whole_lines(*each) for each in lines.pinned),
+        noise=arguments.noise,
+        preview_token=uri if live else None,
     )
+    if live:
+        client.listen(uri, _show_step)
     answer = await client.request(methods.REWRITE, msgspec.to_builtins(params))
+    if live:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     return msgspec.convert(answer, type=methods.RewriteResult)
+
+
+def _whole_lines(first: int, last: int) -> methods.Range:
+    """Up to the start of the line behind the last one: how editors select whole lines."""
+    start, end = (methods.Position(line=line, character=0) for line in (first - 1, last))
+    return methods.Range(start=start, end=end)
+
+
+def _show_step(preview: methods.PreviewParams) -> None:
+    told = f"block {preview.canvas + 1}, step {preview.step} of at most {preview.max_steps}"
+    print(f"\r\x1b[K{told}", end="", file=sys.stderr, flush=True)
 
 
 def report(arguments: argparse.Namespace, lines: Lines, result: methods.RewriteResult) -> int:
@@ -141,6 +198,9 @@ def report(arguments: argparse.Namespace, lines: Lines, result: methods.RewriteR
     if result.edit is None:
         print(f"dgemma: no rewrite: {result.message or result.reason}", file=sys.stderr)
         return EXIT_NOTHING
+    if result.canvases > 1 or result.message:
+        told = f"rewritten in {result.canvases} block{'s' if result.canvases > 1 else ''}."
+        print(f"dgemma: {told} {result.message or ''}".rstrip(), file=sys.stderr)
     place = lines.target.place
     rewritten = apply(lines, result.edit)
     if arguments.diff:

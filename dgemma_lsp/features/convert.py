@@ -8,12 +8,20 @@ from lsprotocol import types
 
 from dgemma_lsp import methods
 from dgemma_lsp.documents import Change, Position
+from dgemma_lsp.filling import FilledHoles
+from dgemma_lsp.infill.hunks import Hunk
+from dgemma_lsp.infill.tokens import tokens_of
 from dgemma_lsp.infill.types import Candidate, Edit, Snapshot
 from dgemma_lsp.mending import MendOutcome
 from dgemma_lsp.pipeline import Outcome
+from dgemma_lsp.proposals import Proposal
 from dgemma_lsp.rewriting import Rewritten
 from dgemma_lsp.syntax.lines import Encoding
+from dgemma_lsp.syntax.tree import ParsedText
 from dgemma_wire import messages as wire
+
+_REWRITE = "dgemma.rewrite"
+"""Name of the annotation that the changes of a rewrite have in common."""
 
 
 def to_offset(snapshot: Snapshot, line: int, character: int, encoding: Encoding) -> int:
@@ -29,7 +37,9 @@ def to_offsets(snapshot: Snapshot, range_: methods.Range, encoding: Encoding) ->
     return start, end
 
 
-def to_preview(token: str | int, draft: wire.Draft) -> methods.PreviewParams:
+def to_preview(
+    token: str | int, draft: wire.Draft, canvas: int = 0, ranges: tuple[methods.Range, ...] = ()
+) -> methods.PreviewParams:
     """Return a draft of the runtime as a preview under a client's token."""
     return methods.PreviewParams(
         token=token,
@@ -37,6 +47,8 @@ def to_preview(token: str | int, draft: wire.Draft) -> methods.PreviewParams:
         step=draft.step,
         max_steps=draft.max_steps,
         spans=draft.spans,
+        canvas=canvas,
+        ranges=ranges,
     )
 
 
@@ -65,30 +77,6 @@ def to_changes(
     return made
 
 
-def to_items(
-    candidates: Iterable[Candidate], position: types.Position, uri: str, version: int
-) -> list[types.InlineCompletionItem]:
-    """Return candidates as items that every client understands in the same way.
-
-    The range is explicit and empty, since clients disagree on what is replaced without one; the
-    text is a plain string, since one client expands a snippet without using its range; the
-    command is the only sign of acceptance that clients give.
-    """
-    here = types.Range(start=position, end=position)
-    return [
-        types.InlineCompletionItem(
-            insert_text=candidate.text,
-            range=here,
-            command=types.Command(
-                title="Accepted",
-                command=methods.ACCEPTED,
-                arguments=[{"uri": uri, "version": version, "characters": len(candidate.text)}],
-            ),
-        )
-        for candidate in candidates
-    ]
-
-
 def to_fill_result(outcome: Outcome, version: int | None) -> methods.FillResult:
     """Return an outcome as the result of ``dgemma/fill``."""
     shown = outcome.shown
@@ -99,26 +87,122 @@ def to_fill_result(outcome: Outcome, version: int | None) -> methods.FillResult:
         version=version,
         kind=None if outcome.hole is None else str(outcome.hole.kind),
         candidates=tuple(_candidate(each) for each in outcome.candidates),
-        timings=_phases(outcome),
+        timings=to_phases(outcome),
         model=outcome.model,
     )
 
 
 def to_rewrite_result(
-    found: Rewritten, snapshot: Snapshot | None, encoding: Encoding
+    found: Rewritten,
+    snapshot: Snapshot | None,
+    encoding: Encoding,
+    proposal: Proposal | None = None,
 ) -> methods.RewriteResult:
     """Return what came of a rewrite as the result of ``dgemma/rewrite``."""
     return methods.RewriteResult(
         edit=_versioned(found.edit, snapshot, encoding),
-        proposal=None,
-        hunks=(),
-        canvases=1,
+        proposal=None if proposal is None else proposal.id,
+        hunks=()
+        if snapshot is None
+        else tuple(
+            _hunk(hunk, snapshot.parsed, found.start + hunk.start, encoding) for hunk in found.hunks
+        ),
+        canvases=found.canvases,
         reason=_reason(found),
         message=found.message,
         instruction=found.instruction,
         candidates=tuple(_candidate(each) for each in found.candidates),
-        timings=_phases(found),
+        timings=to_phases(found),
         model=found.model,
+    )
+
+
+def to_open_hunks(
+    proposal: Proposal, parsed: ParsedText, encoding: Encoding
+) -> tuple[methods.HunkResult, ...]:
+    """Return the open hunks of a proposal that was located in a text."""
+    return tuple(
+        _hunk(hunk, parsed, proposal.place(hunk, proposal.made)[0], encoding)
+        for hunk in proposal.open
+    )
+
+
+def _hunk(hunk: Hunk, parsed: ParsedText, start: int, encoding: Encoding) -> methods.HunkResult:
+    return methods.HunkResult(
+        id=hunk.id,
+        range=_text_range(parsed, start, start + len(hunk.old), encoding),
+        old_text=hunk.old,
+        new_text=hunk.new,
+        tokens=tuple(
+            methods.TokenResult(start=low, end=high, probability=probability)
+            for low, high, probability in hunk.tokens
+        ),
+    )
+
+
+def to_versioned(
+    edits: Iterable[Edit], snapshot: Snapshot, encoding: Encoding
+) -> methods.VersionedEdit:
+    """Return edits of a document, which do not touch, as one for its version."""
+    changes = tuple(
+        methods.TextEdit(
+            range=to_range(snapshot, each.start, each.end, encoding), new_text=each.text
+        )
+        for each in edits
+    )
+    document = methods.DocumentId(uri=snapshot.uri, version=snapshot.version)
+    return methods.VersionedEdit(
+        document_changes=(methods.DocumentEdit(text_document=document, edits=changes),)
+    )
+
+
+def to_fill_holes_result(
+    found: FilledHoles, snapshot: Snapshot | None, encoding: Encoding
+) -> methods.FillHolesResult:
+    """Return what came of several holes as the result of ``dgemma/fillHoles``."""
+    holes: list[methods.FilledHole] = []
+    edits: list[methods.TextEdit] = []
+    for each in found.holes if snapshot is not None else ():
+        assert snapshot is not None
+        range_ = to_range(snapshot, each.marked.start, each.marked.end, encoding)
+        tokens: tuple[methods.TokenResult, ...] = ()
+        if each.text is not None:
+            edits.append(methods.TextEdit(range=range_, new_text=each.text))
+            if each.candidate is not None:
+                tokens = to_tokens(each.candidate, len(each.marked.lead))
+        holes.append(
+            methods.FilledHole(
+                range=range_,
+                mark=str(each.marked.mark),
+                old_text=each.original,
+                text=each.text,
+                reason=each.reason,
+                tokens=tokens,
+            )
+        )
+    edit = None
+    if edits and snapshot is not None:
+        document = methods.DocumentId(uri=snapshot.uri, version=snapshot.version)
+        change = methods.DocumentEdit(text_document=document, edits=tuple(edits))
+        edit = methods.VersionedEdit(document_changes=(change,))
+    return methods.FillHolesResult(
+        holes=tuple(holes),
+        edit=edit,
+        canvases=found.canvases,
+        reason=_reason(found),
+        message=found.message,
+        timings=to_phases(found),
+        model=found.model,
+    )
+
+
+def to_tokens(candidate: Candidate, shift: int = 0) -> tuple[methods.TokenResult, ...]:
+    """Return the tokens of a candidate's text, ``shift`` characters further on."""
+    return tuple(
+        methods.TokenResult(
+            start=token.start + shift, end=token.end + shift, probability=token.probability
+        )
+        for token in tokens_of(candidate)
     )
 
 
@@ -128,7 +212,7 @@ def to_mend_result(
     """Return what came of a mend as the result of ``dgemma/mend``."""
     region = None
     if found.region is not None and snapshot is not None:
-        region = _range(snapshot, found.region.start, found.region.end, encoding)
+        region = to_range(snapshot, found.region.start, found.region.end, encoding)
     return methods.MendResult(
         edit=_versioned(found.edit, snapshot, encoding),
         region=region,
@@ -139,7 +223,7 @@ def to_mend_result(
         reason=_reason(found),
         message=found.message,
         candidates=tuple(_candidate(each) for each in found.candidates),
-        timings=_phases(found),
+        timings=to_phases(found),
         model=found.model,
     )
 
@@ -147,24 +231,22 @@ def to_mend_result(
 def _versioned(
     edit: Edit | None, snapshot: Snapshot | None, encoding: Encoding
 ) -> methods.VersionedEdit | None:
-    if edit is None or snapshot is None:
-        return None
-    range_ = _range(snapshot, edit.start, edit.end, encoding)
-    change = methods.TextEdit(range=range_, new_text=edit.text)
-    document = methods.DocumentId(uri=snapshot.uri, version=edit.version)
-    return methods.VersionedEdit(
-        document_changes=(methods.DocumentEdit(text_document=document, edits=(change,)),)
-    )
+    return None if edit is None or snapshot is None else to_versioned([edit], snapshot, encoding)
 
 
-def _range(snapshot: Snapshot, start: int, end: int, encoding: Encoding) -> methods.Range:
+def to_range(snapshot: Snapshot, start: int, end: int, encoding: Encoding) -> methods.Range:
+    """Return a range of offsets as it travels."""
+    return _text_range(snapshot.parsed, start, end, encoding)
+
+
+def _text_range(parsed: ParsedText, start: int, end: int, encoding: Encoding) -> methods.Range:
     return methods.Range(
-        start=_position(snapshot, start, encoding), end=_position(snapshot, end, encoding)
+        start=_position(parsed, start, encoding), end=_position(parsed, end, encoding)
     )
 
 
-def _position(snapshot: Snapshot, offset: int, encoding: Encoding) -> methods.Position:
-    line, character = snapshot.parsed.position_at(offset, encoding)
+def _position(parsed: ParsedText, offset: int, encoding: Encoding) -> methods.Position:
+    line, character = parsed.position_at(offset, encoding)
     return methods.Position(line=line, character=character)
 
 
@@ -177,7 +259,7 @@ def to_workspace_edit(edit: methods.VersionedEdit) -> types.WorkspaceEdit:
                     uri=document.text_document.uri, version=document.text_document.version
                 ),
                 edits=[
-                    types.TextEdit(_to_range(change.range), change.new_text)
+                    types.TextEdit(to_lsp_range(change.range), change.new_text)
                     for change in document.edits
                 ],
             )
@@ -186,7 +268,34 @@ def to_workspace_edit(edit: methods.VersionedEdit) -> types.WorkspaceEdit:
     )
 
 
-def _to_range(range_: methods.Range) -> types.Range:
+def to_confirmed_edit(result: methods.RewriteResult, label: str) -> types.WorkspaceEdit | None:
+    """Return a rewrite as changes that a person confirms first, one for each hunk."""
+    if result.edit is None:
+        return None
+    (document,) = result.edit.document_changes
+    identifier = types.OptionalVersionedTextDocumentIdentifier(
+        uri=document.text_document.uri, version=document.text_document.version
+    )
+    return types.WorkspaceEdit(
+        document_changes=[
+            types.TextDocumentEdit(
+                text_document=identifier,
+                edits=[
+                    types.AnnotatedTextEdit(_REWRITE, to_lsp_range(hunk.range), hunk.new_text)
+                    for hunk in result.hunks
+                ],
+            )
+        ],
+        change_annotations={
+            _REWRITE: types.ChangeAnnotation(
+                label, needs_confirmation=True, description=result.message
+            )
+        },
+    )
+
+
+def to_lsp_range(range_: methods.Range) -> types.Range:
+    """Return a range of ours in LSP's type."""
     return types.Range(
         *(types.Position(at.line, at.character) for at in (range_.start, range_.end))
     )
@@ -205,12 +314,14 @@ def _reason(outcome: Outcome) -> str | None:
     return None if reason is None else str(reason)
 
 
-def _phases(outcome: Outcome) -> methods.Phases:
+def to_phases(outcome: Outcome) -> methods.Phases:
+    """Return where an outcome's time went."""
     times = outcome.times
     return methods.Phases(
         capture_ms=times.capture_ms,
         wire_ms=times.wire_ms,
         validate_ms=times.validate_ms,
+        second_ms=times.second_ms,
         mend_ms=times.mend_ms,
         total_ms=times.total_ms,
         cached=False,
@@ -247,4 +358,5 @@ def _candidate(candidate: Candidate) -> methods.CandidateResult:
         ),
         mended=None if candidate.mended is None else str(candidate.mended),
         rounds=candidate.rounds,
+        tokens=to_tokens(candidate),
     )

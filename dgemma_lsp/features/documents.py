@@ -32,6 +32,7 @@ def did_open(session: Session, params: types.DidOpenTextDocumentParams) -> None:
 
 def did_change(session: Session, params: types.DidChangeTextDocumentParams) -> None:
     """Apply changes in the order they come."""
+    before = session.documents.get(params.text_document.uri)
     document = session.documents.change(
         params.text_document.uri,
         params.text_document.version,
@@ -40,6 +41,8 @@ def did_change(session: Session, params: types.DidChangeTextDocumentParams) -> N
     )
     if document is not None:
         parse_apart(document)
+        if before is not None:
+            session.surroundings.edited(document.uri, before.parsed, document.parsed)
 
 
 def parse_apart(document: Document) -> None:
@@ -54,5 +57,8 @@ def parse_apart(document: Document) -> None:
 
 def did_close(session: Session, params: types.DidCloseTextDocumentParams) -> None:
     """Forget a document."""
+    session.recorder.closing(params.text_document.uri)
     session.documents.close(params.text_document.uri)
     session.cache.forget(params.text_document.uri)
+    session.proposals.forget(params.text_document.uri)
+    session.surroundings.closed(params.text_document.uri)

@@ -45,6 +45,7 @@ async def fill(
         draft_every_ms=None if token is None else params.preview_every_ms,
         show_unsure=True,
         adapter=session.adapter_for(uri),
+        surroundings=session.surroundings,
     )
     try:
         work = pipeline.fill(

@@ -27,9 +27,15 @@ def initialize(session: Session, params: types.InitializeParams) -> None:
     """Take the settings an editor starts the server with."""
     info = params.client_info
     log.info("client: %s %s", info.name if info else "unnamed", (info and info.version) or "")
+    session.confirms_edits = _confirms_edits(params.capabilities)
     for uri in _folders(params):
         open_folder(session, uri)
     apply(session, _FROM_START, params.initialization_options)
+
+
+def _confirms_edits(client: types.ClientCapabilities) -> bool:
+    edits = client.workspace and client.workspace.workspace_edit
+    return bool(edits and edits.document_changes and edits.change_annotation_support)
 
 
 def _folders(params: types.InitializeParams) -> list[str]:
@@ -41,6 +47,7 @@ def _folders(params: types.InitializeParams) -> list[str]:
 def open_folder(session: Session, uri: str) -> None:
     """Take in a workspace folder; one that lies nowhere on this machine is left out."""
     session.schemas.open(uri)
+    session.surroundings.open_folder(uri)
     path = to_fs_path(uri)
     if path is not None:
         session.adapters.open(uri, Path(path))
@@ -51,13 +58,16 @@ def did_change_folders(session: Session, params: types.DidChangeWorkspaceFolders
     for folder in params.event.removed:
         session.adapters.close(folder.uri)
         session.schemas.close(folder.uri)
+        session.surroundings.close_folder(folder.uri)
     for folder in params.event.added:
         open_folder(session, folder.uri)
 
 
 async def initialized(session: Session, server: LanguageServer) -> None:
     """Pull the settings, and ask to be told of changes."""
-    session.encoding = Encoding(str(server.server_capabilities.position_encoding or "utf-16"))
+    chosen = server.server_capabilities.position_encoding or types.PositionEncodingKind.Utf16
+    # A member for clients that name none, which ``str`` would give its Python name.
+    session.encoding = Encoding(types.PositionEncodingKind(chosen).value)
     workspace = server.client_capabilities.workspace
     changes = workspace and workspace.did_change_configuration
     if changes and changes.dynamic_registration:

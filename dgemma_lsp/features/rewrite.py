@@ -6,6 +6,7 @@ the edit is made when the client resolves the one that was picked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,23 +16,31 @@ from dgemma_lsp import methods, rewriting
 from dgemma_lsp.features.convert import (
     covers,
     from_range,
+    to_confirmed_edit,
     to_offsets,
+    to_preview,
+    to_range,
     to_rewrite_result,
     to_workspace_edit,
 )
 from dgemma_lsp.features.inline_completion import INVOKED_DEADLINE_FACTOR
 from dgemma_lsp.infill import rewrite as core
-from dgemma_lsp.infill.types import Declined, DeclineReason
+from dgemma_lsp.infill.types import Declined, DeclineReason, Selection, Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.pipeline import Options, Silence
 from dgemma_lsp.rewriting import Rewritten
 from dgemma_lsp.session import Session, Superseded
+from dgemma_wire import messages as wire
 from dgemma_wire.errors import AddressError, FailureCode, RuntimeUnavailable
 
 KIND = types.CodeActionKind.RefactorRewrite
 
+Preview = Callable[[methods.PreviewParams], None]
 
-async def rewrite(session: Session, params: methods.RewriteParams) -> methods.RewriteResult:
+
+async def rewrite(
+    session: Session, params: methods.RewriteParams, preview: Preview | None = None
+) -> methods.RewriteResult:
     """Answer one request; asked for by name, so ``manual`` mode does not hold it."""
     uri, version = params.text_document.uri, params.text_document.version
     await session.until_configured()
@@ -44,6 +53,7 @@ async def rewrite(session: Session, params: methods.RewriteParams) -> methods.Re
     if version is not None and version != snapshot.version:
         return _stale(session)
     start, end = to_offsets(snapshot, params.range, session.encoding)
+    on_draft = drafts(session, snapshot, params.preview_token, preview)
     options = Options(
         # Not the fills' key: typing elsewhere in the document must not end a rewrite.
         document=session.document_key(f"rewrite {uri}"),
@@ -51,10 +61,21 @@ async def rewrite(session: Session, params: methods.RewriteParams) -> methods.Re
         candidates=params.candidates or session.settings.candidates,
         deadline_ms=params.deadline_ms or session.settings.deadline_ms * INVOKED_DEADLINE_FACTOR,
         seed=params.seed,
+        draft_every_ms=None if on_draft is None else params.preview_every_ms,
         adapter=session.adapter_for(uri),
     )
     try:
-        work = rewriting.run(snapshot, start, end, params.instruction, options, session.client())
+        work = rewriting.run(
+            snapshot,
+            start,
+            end,
+            params.instruction,
+            options,
+            session.client(),
+            pinned=[to_offsets(snapshot, each, session.encoding) for each in params.pinned],
+            noise=params.noise,
+            on_draft=on_draft,
+        )
         found = await session.newest(f"rewrite {uri}", work)
     except Superseded:
         text = "A newer rewrite of the document took this one's place."
@@ -63,9 +84,34 @@ async def rewrite(session: Session, params: methods.RewriteParams) -> methods.Re
         session.tell_problem(str(err))
         found = Rewritten(silence=Silence.NO_RUNTIME, message=str(err))
     now = session.documents.get(uri)
-    if found.edit is not None and (now is None or now.version != snapshot.version):
+    if found.edit is None:
+        return to_rewrite_result(found, snapshot, session.encoding)
+    if now is None or now.version != snapshot.version:
         return _stale(session)
-    return to_rewrite_result(found, snapshot, session.encoding)
+    proposal = session.proposals.add(
+        uri,
+        found.start,
+        found.old,
+        found.hunks,
+        found.instruction or params.instruction,
+        noise=params.noise,
+        seed=params.seed,
+    )
+    return to_rewrite_result(found, snapshot, session.encoding, proposal)
+
+
+def drafts(
+    session: Session, snapshot: Snapshot, token: str | int | None, preview: Preview | None
+) -> rewriting.OnBlockDraft | None:
+    """Return what sends a client the previews it asked for under a token, if it did."""
+    if token is None or preview is None:
+        return None
+
+    def on_draft(canvas: int, runs: tuple[Selection, ...], draft: wire.Draft) -> None:
+        ranges = tuple(to_range(snapshot, run.start, run.end, session.encoding) for run in runs)
+        preview(to_preview(token, draft, canvas, ranges))
+
+    return on_draft
 
 
 def _stale(session: Session) -> methods.RewriteResult:
@@ -84,8 +130,11 @@ async def rewrites(session: Session, params: methods.RewritesParams) -> methods.
     offers = welcome.capabilities.rewrites
     if params.language is not None:
         offers = core.offers_for(by_id(params.language), offers)
-    message = None if offers else f"{welcome.model} was not trained for rewrites here."
-    return methods.RewritesResult(rewrites=offers, message=message)
+    anything = welcome.capabilities.instructions
+    message = None
+    if not offers and not anything:
+        message = f"{welcome.model} was not trained for rewrites here."
+    return methods.RewritesResult(rewrites=offers, instructions=anything, message=message)
 
 
 def code_actions(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
@@ -132,5 +181,8 @@ async def resolve(session: Session, action: types.CodeAction, data: Any) -> str 
     result = await rewrite(session, params)
     if result.edit is None:
         return result.message or result.reason
-    action.edit = to_workspace_edit(result.edit)
+    if session.confirms_edits:
+        action.edit = to_confirmed_edit(result, action.title)
+    else:
+        action.edit = to_workspace_edit(result.edit)
     return None

@@ -37,6 +37,13 @@ async def status(session: Session) -> methods.StatusResult:
 async def stop_runtime(session: Session) -> methods.StopResult:
     """End the runtime; the next request starts another."""
     session.problem = None
+    if session.settings.runtime_address:
+        return methods.StopResult(
+            stopped=False,
+            message=f"The runtime at {session.settings.runtime_address} is another machine's: "
+            "nothing here could start it again. End it there, or with `dgemma stop "
+            "--runtime-address`.",
+        )
     try:
         return methods.StopResult(stopped=await session.client().stop_runtime())
     except DgemmaError as err:

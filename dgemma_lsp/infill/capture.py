@@ -51,6 +51,11 @@ def budget_for(limits: Limits) -> Budget:
     return Budget(int(limits.prefix_tokens * per_token), int(clamped * per_token))
 
 
+def chars_of(limits: Limits, tokens: int) -> int:
+    """Characters of text that take up no more than ``tokens``, as a rule."""
+    return int(max(0, tokens) * limits.chars_per_token * _TOKEN_MARGIN)
+
+
 def capture(snapshot: Snapshot, hole: Hole, budget: Budget) -> Context:
     """What the model sees around ``hole``."""
     return around(snapshot.parsed, hole.offset, hole.offset, budget)

@@ -13,20 +13,21 @@ _AGREEMENT = 0.2
 
 
 def order(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Accepted candidates first, whole ones before heads, then by score and agreement.
+    """Accepted candidates first, whole ones before heads, then by weight or score and agreement.
 
-    Texts that differ in blanks alone appear once.
+    Weights decide where every candidate that may be shown has one: they are of whole texts, and of
+    what follows. Texts that differ in blanks alone appear once.
     """
     every = list(candidates)
     said = Counter(_first_line(each) for each in every)
+    weighed = all(each.weight is not None for each in every if each.verdict.accepted)
 
     def key(each: Candidate) -> tuple[bool, bool, float]:
         agreement = said[_first_line(each)] - 1
-        return (
-            not each.verdict.accepted,
-            each.mended is Mended.HEAD,
-            -each.score - _AGREEMENT * agreement,
-        )
+        worth = each.score + _AGREEMENT * agreement
+        if weighed and each.weight is not None:
+            worth = each.weight
+        return not each.verdict.accepted, each.mended is Mended.HEAD, -worth
 
     seen: set[str] = set()
     kept: list[Candidate] = []

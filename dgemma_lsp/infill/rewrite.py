@@ -1,17 +1,21 @@
 """A rewrite without the model: which lines, whether it is on offer, the canvas, and the check.
 
-Whole lines are replaced, since that is what models are trained on; an instruction goes out only in
-the words a model was trained with, because any others get answers nobody has measured. Offsets and
-strings only; what a model offers comes in from outside.
+Whole lines are replaced, since that is what models are trained on. To a model that was trained for
+certain kinds an instruction goes out only in the words of these, because any others get answers
+nobody has measured. Offsets and strings only; what a model offers comes in from outside.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from dgemma_lsp.infill.capture import Limits, around, budget_for
+from dgemma_lsp.infill.blocks import Block, RewriteLimits, span_tokens
+from dgemma_lsp.infill.capture import around, budget_for
+from dgemma_lsp.infill.hunks import TokenRange
 from dgemma_lsp.infill.judging.judge import judge_edit, main_reason
 from dgemma_lsp.infill.segments import Canvas, Known, Rewriting, Span
 from dgemma_lsp.infill.trim import newline_of
@@ -28,14 +32,14 @@ from dgemma_lsp.languages.base import BlockRule, Language
 from dgemma_lsp.syntax.scope import indent_width
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _WORD = re.compile(r"\w")
 _PLACEHOLDER = re.compile(r"\{([a-z]\w*)\}")
 _MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _MARK_CHARS = 20
 """What the layout of a rewrite adds to its texts, about."""
-_LENGTH_SLACK = 1.5
-"""Indented code packs more characters into a token than is typical, and some rewrites shorten.
-What is too long all the same is seen when the answer does not end."""
+_LONGEST_INSTRUCTION = 2_000
+"""Characters; what is longer is no instruction but pasted by mistake."""
 
 
 class Offer(Protocol):
@@ -54,15 +58,6 @@ class Offer(Protocol):
     @property
     def languages(self) -> tuple[str, ...]:
         """LSP language identifiers; empty for all."""
-        ...
-
-
-class RewriteLimits(Limits, Protocol):
-    """The numbers of a model that a rewrite must keep to."""
-
-    @property
-    def max_span_tokens(self) -> int:
-        """Positions of the longest span."""
         ...
 
 
@@ -104,10 +99,18 @@ def takes_argument(offer: Offer) -> bool:
     return _PLACEHOLDER.search(offer.instruction) is not None
 
 
-def find_instruction(asked: str, language: Language, offers: Iterable[Offer]) -> str | Declined:
+def find_instruction(
+    asked: str, language: Language, offers: Iterable[Offer], *, anything: bool = False
+) -> str | Declined:
     """The instruction in the model's own words, or why it is not on offer.
 
     Letter case and blanks do not count, except in arguments.
+
+    Args:
+        asked: What a person wrote.
+        language: The document's.
+        offers: What the model was trained for.
+        anything: The model takes any instruction, in the person's words where it has none.
     """
     words = " ".join(asked.split())
     here = offers_for(language, offers)
@@ -115,6 +118,8 @@ def find_instruction(asked: str, language: Language, offers: Iterable[Offer]) ->
         found = re.fullmatch(_pattern(offer.instruction), words, re.IGNORECASE)
         if found is not None:
             return _filled(offer.instruction, found)
+    if anything:
+        return _as_written(asked)
     known = "; ".join(offer.instruction for offer in here)
     return Declined(
         DeclineReason.NOT_OFFERED,
@@ -122,6 +127,19 @@ def find_instruction(asked: str, language: Language, offers: Iterable[Offer]) ->
         if known
         else f"The model was not trained for rewrites in {language.name}.",
     )
+
+
+def _as_written(asked: str) -> str | Declined:
+    """An instruction in a person's own words, as one line."""
+    text = " ".join(line.strip() for line in asked.splitlines() if line.strip())
+    if not text:
+        return Declined(DeclineReason.NOT_OFFERED, "There is no instruction: say what to do.")
+    if len(text) > _LONGEST_INSTRUCTION:
+        return Declined(
+            DeclineReason.TOO_LONG,
+            f"The instruction has {len(text)} characters; {_LONGEST_INSTRUCTION} are possible.",
+        )
+    return text
 
 
 def _filled(instruction: str, found: re.Match[str]) -> str:
@@ -141,98 +159,206 @@ def _pattern(instruction: str) -> str:
 
 
 def lay_out(
-    snapshot: Snapshot, selection: Selection, instruction: str, limits: RewriteLimits
-) -> Canvas | Declined:
-    """The canvas of a rewrite: a span, and the lines after it clamped from their line break on."""
-    original = snapshot.text[selection.start : selection.end]
-    tokens = int(len(original) / limits.chars_per_token)
-    if tokens > limits.max_span_tokens * _LENGTH_SLACK:
-        return Declined(
-            DeclineReason.TOO_LONG,
-            f"The selection has about {tokens} tokens; the model rewrites "
-            f"{limits.max_span_tokens} at most. Select fewer lines.",
-        )
+    snapshot: Snapshot,
+    block: Block,
+    instruction: str,
+    limits: RewriteLimits,
+    *,
+    noise: float = 1.0,
+    original: str | None = None,
+) -> Canvas:
+    """The canvas of a block: a span for each run, the lines between and after them clamped.
+
+    Args:
+        snapshot: The document.
+        block: What is written anew, and the lines between.
+        instruction: What is to be done, in the model's words.
+        limits: The model's numbers.
+        noise: Share of the old text that is made anew; below 1 the spans begin as the old text.
+        original: What the block was before it was rewritten, where that is not what stands there.
+    """
+    text = snapshot.text
+    if original is None:
+        original = text[block.start : block.end]
     whole = budget_for(limits)
     context = around(
         snapshot.parsed,
-        selection.start,
-        selection.end,
+        block.start,
+        block.end,
         # The runtime cuts to the token; this keeps it from cutting anew at every request.
         Budget(
             whole.prefix_chars - len(original) - len(instruction) - _MARK_CHARS,
             whole.suffix_chars,
         ),
     )
+    pieces: list[Known | Span] = []
+    at = block.start
+    for run, tokens in zip(block.runs, span_tokens(snapshot, block, limits), strict=True):
+        if run.start > at:
+            pieces.append(Known(_unified(text[at : run.start])))
+        start = None if noise >= 1 else _unified(text[run.start : run.end])
+        pieces.append(Span(tokens=tokens, start=start or None, noise=noise))
+        at = run.end
     # A model ends a rewrite where it sees a line end, even where the document has none.
-    after = _unified(context.suffix)
+    after = _unified(text[at : block.end] + context.suffix)
+    pieces.append(Known(after if after.startswith("\n") else "\n" + after))
     return Canvas(
-        _unified(context.prefix),
-        (
-            Span(tokens=limits.max_span_tokens),
-            Known(after if after.startswith("\n") else "\n" + after),
-        ),
-        Rewriting(instruction, _unified(original)),
+        _unified(context.prefix), tuple(pieces), Rewriting(instruction, _unified(original))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A model's lines for a block.
+
+    Attributes:
+        runs: What to put in the place of each run; empty when its lines go.
+        text: The whole block with them.
+        verdict: The verdict on it.
+    """
+
+    runs: tuple[str, ...]
+    text: str
+    verdict: Verdict
 
 
 def check(
     snapshot: Snapshot, selection: Selection, raw: str, *, ended: bool = True
 ) -> tuple[str, Verdict]:
-    """Tidy a model's lines for a selection and judge them in their place.
+    """Tidy a model's lines for a selection and judge them; see ``check_block``."""
+    found = check_block(snapshot, Block.of(selection), (raw,), ended=ended)
+    return found.text, found.verdict
+
+
+def check_block(
+    snapshot: Snapshot,
+    block: Block,
+    raws: Sequence[str],
+    *,
+    ended: bool = True,
+    instead: Sequence[str] = (),
+) -> Checked:
+    """Tidy a model's lines for the runs of a block and judge them in their place.
 
     They may not add an error to what the document has.
 
     Args:
         snapshot: The document.
-        selection: The lines that are replaced.
-        raw: The model's text.
+        block: The lines that are replaced.
+        raws: The model's texts, one for each run.
         ended: The model came to an end; otherwise lines may be missing.
-
-    Returns:
-        The text to put in, and the verdict on it.
+        instead: Other texts that stood in the block's place, whose indentation is as good.
     """
-    original = snapshot.text[selection.start : selection.end]
-    text, rules = _tidied(raw, snapshot.text)
+    newline = newline_of(snapshot.text)
+    runs: list[str] = []
+    rules: list[str] = []
+    for raw in raws:
+        text, found = _tidied(raw, newline)
+        runs.append(text)
+        rules += [rule for rule in found if rule not in rules]
+    text = assembled(snapshot, block, runs)
     grammar = snapshot.parsed.grammar
     parser = None if grammar is None else grammar.name
-    reason = _fault(snapshot, selection, original, text, ended=ended)
+    reason = _fault(snapshot, block, text, instead, ended=ended)
+    if reason is None and any(
+        _repeats_below(snapshot, run, new) for run, new in zip(block.runs, runs, strict=True)
+    ):
+        reason = RejectReason.REPEATS_SUFFIX
     if reason is not None:
-        return text, Verdict(False, reason, parser, trimmed=rules)
-    found = judge_edit(snapshot, selection.start, selection.end, text)
-    reason = main_reason(found.faults)
-    return text, Verdict(
+        return Checked(tuple(runs), text, Verdict(False, reason, parser, trimmed=tuple(rules)))
+    judged = judge_edit(snapshot, block.start, block.end, text)
+    reason = main_reason(judged.faults)
+    verdict = Verdict(
         reason is None,
         reason,
         parser,
-        found.errors_before,
-        found.errors_after,
-        rules,
-        found.faults,
+        judged.errors_before,
+        judged.errors_after,
+        tuple(rules),
+        judged.faults,
     )
+    return Checked(tuple(runs), text, verdict)
 
 
-def _tidied(raw: str, document: str) -> tuple[str, tuple[str, ...]]:
+def assembled(snapshot: Snapshot, block: Block, runs: Sequence[str]) -> str:
+    """The block with texts in the place of its runs; the lines of an empty one are gone."""
+    text = snapshot.text
+    parts: list[str] = []
+    at = block.start
+    for run, new in zip(block.runs, runs, strict=True):
+        parts += [text[at : run.start], new]
+        at = run.end
+        if not new and (broken := _NEWLINE.match(text, at, block.end)):
+            at = broken.end()
+    whole = "".join([*parts, text[at : block.end]])
+    return whole if runs[-1] else whole.rstrip("\r\n")  # the last line break is not the block's
+
+
+def place_tokens(
+    raw: str, tokens: Iterable[tuple[int, float]], newline: str
+) -> tuple[TokenRange, ...]:
+    """Where the tokens of a model's text lie in what the check made of it.
+
+    Args:
+        raw: The model's text.
+        tokens: Characters and probability of every token of it.
+        newline: The document's line break.
+    """
+    lines = [found.span() for found in _LINE.finditer(raw)]
+    kept = [at for at, (low, high) in enumerate(lines) if raw[low:high].strip()]
+    if not kept:
+        return ()
+    used = lines[kept[0] : kept[-1] + 1]
+    starts: list[int] = []
+    ends: list[int] = []
+    goes: list[int] = []
+    at = 0
+    for low, high in used:
+        width = len(raw[low:high].rstrip("\r\n"))
+        starts.append(low)
+        goes.append(at)
+        ends.append(at + width)
+        at += width + len(newline)
+    ends[-1] = goes[-1] + len(raw[slice(*used[-1])].rstrip())
+
+    def moved(offset: int) -> int:
+        if offset < starts[0]:
+            return 0
+        line = bisect_right(starts, offset) - 1
+        return min(goes[line] + offset - starts[line], ends[line])
+
+    made: list[TokenRange] = []
+    offset = 0
+    for characters, probability in tokens:
+        low, high = moved(offset), moved(offset + characters)
+        offset += characters
+        if low < high:
+            made.append(TokenRange(low, high, probability))
+    return tuple(made)
+
+
+def _tidied(raw: str, newline: str) -> tuple[str, tuple[str, ...]]:
     """The document's line breaks, and no blank lines at either end; the indentation stays."""
     lines = _NEWLINE.split(raw)
     text_lines = [at for at, line in enumerate(lines) if line.strip()]
     kept = lines[text_lines[0] : text_lines[-1] + 1] if text_lines else []
     if kept:
         kept[-1] = kept[-1].rstrip()
-    text = newline_of(document).join(kept)
     rules: list[str] = []
-    if newline_of(document) != "\n" and len(lines) > 1:
+    if newline != "\n" and len(lines) > 1:
         rules.append("line_endings")
     if "\n".join(kept) != "\n".join(lines):
         rules.append("blank_ends")
-    return text, tuple(rules)
+    return newline.join(kept), tuple(rules)
 
 
 def _fault(
-    snapshot: Snapshot, selection: Selection, original: str, text: str, *, ended: bool
+    snapshot: Snapshot, block: Block, text: str, instead: Sequence[str], *, ended: bool
 ) -> RejectReason | None:
     """What is wrong with a text that parses as well as any other."""
-    lines, old = _NEWLINE.split(text), _NEWLINE.split(original)
-    if not text:
+    before = snapshot.text[block.start : block.end]
+    lines, old = _NEWLINE.split(text), _NEWLINE.split(before)
+    if not text.strip():
         return RejectReason.EMPTY
     if not ended:
         return RejectReason.CUT_OFF
@@ -240,13 +366,20 @@ def _fault(
         return RejectReason.CONFLICT_MARKS
     if [line.rstrip() for line in lines] == [line.rstrip() for line in old]:
         return RejectReason.UNCHANGED
-    if snapshot.language.block is BlockRule.INDENT and _leaves_block(old, lines):
+    if snapshot.language.block is BlockRule.INDENT and all(
+        _leaves_block(_NEWLINE.split(each), lines) for each in (before, *instead) if each.strip()
+    ):
         return RejectReason.WRONG_INDENT
-    below = _line_below(snapshot, selection)
-    says = _WORD.search(below) is not None and below != snapshot.language.block_closer
-    if says and lines[-1].strip() == below and old[-1].strip() != below:
-        return RejectReason.REPEATS_SUFFIX
     return None
+
+
+def _repeats_below(snapshot: Snapshot, run: Selection, text: str) -> bool:
+    """Whether a text for a run ends with the line that follows it anyway."""
+    below = _line_below(snapshot, run)
+    if _WORD.search(below) is None or below == snapshot.language.block_closer:
+        return False
+    old = _NEWLINE.split(snapshot.text[run.start : run.end])[-1].strip()
+    return old != below and _NEWLINE.split(text)[-1].strip() == below
 
 
 def _leaves_block(old: list[str], new: list[str]) -> bool:

@@ -113,6 +113,11 @@ class DeclineReason(StrEnum):
     NOT_OFFERED = "not_offered"
     TOO_LONG = "too_long"
     NOTHING_BROKEN = "nothing_broken"
+    ALL_PINNED = "all_pinned"
+    UNKNOWN_PROPOSAL = "unknown_proposal"
+    NOT_OPEN = "not_open"
+    NO_HOLES = "no_holes"
+    OVERLAPPING = "overlapping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,8 @@ class Candidate:
         draft: What the runtime keeps its canvas under; 0 for nothing.
         mended: How it became sound; ``None`` when it was so from the start, or is not.
         rounds: Rounds of denoising again.
+        weight: How likely the model's causal pass finds it with what follows, in nats, to compare
+            with the others of its answer; ``None`` when nobody asked.
     """
 
     text: str
@@ -240,3 +247,4 @@ class Candidate:
     draft: int = 0
     mended: Mended | None = None
     rounds: int = 0
+    weight: float | None = None

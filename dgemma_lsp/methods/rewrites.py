@@ -139,4 +139,7 @@ class RewritesResult(Shape, frozen=True, kw_only=True):
     """Result of ``dgemma/rewrites``; ``message`` says why there are none to be known."""
 
     rewrites: tuple[RewriteKind, ...]
+    instructions: Annotated[
+        bool, Meta(description="Any instruction may be tried, not only these.")
+    ] = False
     message: str | None = None

@@ -127,6 +127,7 @@ class Phases(Shape, frozen=True, kw_only=True):
     capture_ms: float
     wire_ms: float
     validate_ms: float
+    second_ms: Annotated[float, Meta(description="Asking the model's causal pass as well.")]
     mend_ms: float
     total_ms: float
     cached: Annotated[bool, Meta(description="Answered without asking the runtime.")]

@@ -11,13 +11,21 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from dgemma_lsp.runtime_client.link import Link, OnDraft, Pending
 from dgemma_lsp.runtime_client.process import connect
+from dgemma_lsp.runtime_client.remote import (
+    Remote,
+    behind_hint,
+    connect_remote,
+    forward_hint,
+)
+from dgemma_lsp.runtime_client.silence import SILENT_S, watch
 from dgemma_wire import PROTOCOL_VERSION, Connection, Role
+from dgemma_wire.address import parse_address
 from dgemma_wire.connection import State
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -35,13 +43,13 @@ from dgemma_wire.messages import (
     GetStatus,
     Hello,
     Message,
-    PeerMessage,
     RefusalCode,
     Refused,
     Renoise,
     Request,
     Status,
     Stop,
+    Weigh,
     Welcome,
 )
 from dgemma_wire.settings import RuntimeSettings
@@ -53,29 +61,11 @@ RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
 """Waits after a connection that was dropped during the handshake."""
 _READ_BYTES = 64 * 1024
 
-OnDraft = Callable[[Draft], None]
 OnStatus = Callable[[Status], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    answer: asyncio.Future[Done]
-    on_draft: OnDraft | None
-
-
-@dataclass(eq=False)
-class _Link:
-    """One live connection."""
-
-    writer: asyncio.StreamWriter
-    protocol: Connection
-    welcome: Welcome
-    pending: dict[int, _Pending] = field(default_factory=dict[int, _Pending])
-    statuses: list[asyncio.Future[Status]] = field(default_factory=list[asyncio.Future[Status]])
-    reader: asyncio.Task[None] | None = None
-
-    def send(self, message: PeerMessage) -> None:
-        self.writer.write(self.protocol.send(message))
+class _WrongToken(ConnectionError):
+    """The runtime does not know the token it was shown."""
 
 
 class RuntimeClient:
@@ -84,20 +74,23 @@ class RuntimeClient:
     Args:
         settings: Which runtime, and what it is started with.
         command: The configured command that starts it; empty to look for one.
-        directory: The private runtime directory, see ``dgemma_wire.endpoint``.
+        directory: The private runtime directory, see ``dgemma_wire.endpoint``; only a remote
+            runtime needs none.
         release: This distribution's version.
         name: How this peer calls itself in the runtime's log.
         on_status: Called with every ``Status`` the runtime sends.
+        remote: A runtime on another machine, used in place of this machine's own.
     """
 
     def __init__(
         self,
         settings: RuntimeSettings,
         command: Sequence[str],
-        directory: Path,
+        directory: Path | None,
         release: str,
         name: str,
         on_status: OnStatus = lambda _: None,
+        remote: Remote | None = None,
     ) -> None:
         self.settings = settings
         self._command = tuple(command)
@@ -105,7 +98,8 @@ class RuntimeClient:
         self._release = release
         self._name = name
         self._on_status = on_status
-        self._link: _Link | None = None
+        self.remote = remote
+        self._link: Link | None = None
         self.last_welcome: Welcome | None = None
         """What the runtime said of itself when it was last connected."""
         self._connecting = asyncio.Lock()
@@ -149,11 +143,22 @@ class RuntimeClient:
         link = await self._ready()
         return await self._ask(link, msgspec.structs.replace(again, id=next(self._ids)), on_draft)
 
-    async def _ask(self, link: _Link, request: Request, on_draft: OnDraft | None) -> Done:
+    async def weigh(self, weigh: Weigh) -> tuple[float, ...]:
+        """Ask how likely the model finds texts in their place; see ``Weigh``.
+
+        Raises:
+            RuntimeUnavailable: There is no runtime, or it went away before it answered.
+            DenoiseFailed: It answered that it cannot.
+        """
+        link = await self._ready()
+        request = msgspec.structs.replace(weigh, id=next(self._ids))
+        return (await self._ask(link, request, None)).weights
+
+    async def _ask(self, link: Link, request: Request, on_draft: OnDraft | None) -> Done:
         """Send a request, whose id was given out just now, and wait for its answer."""
         answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         link.send(request)  # raises before it is pending when the request breaks a rule
-        link.pending[request.id] = _Pending(answer, on_draft)
+        link.pending[request.id] = Pending(answer, on_draft)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -186,7 +191,7 @@ class RuntimeClient:
             return False
         link.send(Stop())
         if link.reader is not None:
-            await asyncio.wait([link.reader])
+            await asyncio.wait([link.reader], timeout=SILENT_S)
         return True
 
     async def close(self) -> None:
@@ -196,21 +201,22 @@ class RuntimeClient:
             return
         with contextlib.suppress(OSError):
             link.writer.close()
-        if link.reader is not None:
-            link.reader.cancel()
-            await asyncio.wait([link.reader])
+        for task in (link.reader, link.watch):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     # -- connecting ---------------------------------------------------------------------------
 
-    async def _ready(self) -> _Link:
+    async def _ready(self) -> Link:
         link = await self._connect(start=True)
         assert link is not None
         return link
 
-    async def _ready_if_running(self) -> _Link | None:
+    async def _ready_if_running(self) -> Link | None:
         return await self._connect(start=False)
 
-    async def _connect(self, *, start: bool) -> _Link | None:
+    async def _connect(self, *, start: bool) -> Link | None:
         if self._link is not None:
             return self._link
         async with self._connecting:  # two requests at once start one runtime
@@ -225,11 +231,16 @@ class RuntimeClient:
             for message in early:
                 self._on_message(link, message)
             link.reader = asyncio.create_task(self._read(link, reader))
+            if self.remote is not None:
+                link.watch = asyncio.create_task(self._watch(link))
             return link
 
     async def _connect_and_shake(
         self, *, start: bool
-    ) -> tuple[asyncio.StreamReader, _Link, list[Message]] | None:
+    ) -> tuple[asyncio.StreamReader, Link, list[Message]] | None:
+        if self.remote is not None:
+            return await self._shake_hands_afar(self.remote)
+        assert self._directory is not None, "only a remote runtime needs no directory"
         hung_up: OSError | None = None
         for pause_s in RETRY_PAUSES_S:
             found = await connect(self.settings, self._command, self._directory, start=start)
@@ -260,9 +271,40 @@ class RuntimeClient:
                 return reader, link, early
         raise RuntimeStartFailed(f"The runtime takes no connection: {hung_up}")
 
+    async def _shake_hands_afar(
+        self, remote: Remote
+    ) -> tuple[asyncio.StreamReader, Link, list[Message]]:
+        """Connect to a remote runtime: one try, since none is about to be started."""
+        (reader, writer), token = await connect_remote(remote)
+        address = parse_address(remote.address)
+        shaken = False
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                link, early = await self._shake_hands(reader, writer, token)
+            shaken = True
+        except TimeoutError as err:
+            raise RuntimeUnavailable(
+                f"What listens at {address} does not answer. {behind_hint(address)}"
+            ) from err
+        except _WrongToken as err:
+            raise RuntimeUnavailable(
+                f"The runtime at {address} has another token than {remote.token_source}. Copy the "
+                f"token file from the machine with the runtime again."
+            ) from err
+        except ProtocolError as err:
+            raise RuntimeUnavailable(
+                f"What listens at {address} is no dgemma runtime: {err}"
+            ) from err
+        except OSError as err:
+            raise RuntimeUnavailable(f"{address} hung up: {err}. {behind_hint(address)}") from err
+        finally:
+            if not shaken:
+                writer.close()
+        return reader, link, early
+
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
-    ) -> tuple[_Link, list[Message]]:
+    ) -> tuple[Link, list[Message]]:
         protocol = Connection(Role.PEER)
         hello = Hello(
             protocol=PROTOCOL_VERSION, release=self._release, token=token, peer=self._name
@@ -280,22 +322,29 @@ class RuntimeClient:
             writer.close()
             if first.code is RefusalCode.TOKEN:
                 # The endpoint file is a dead runtime's, and a new one has taken its socket.
-                raise ConnectionError(first.reason)
+                raise _WrongToken(first.reason)
+            remedy = (
+                "Stop it with `dgemma stop` or end that process, and the next request starts a "
+                "fitting one."
+                if self.remote is None
+                else f"Install the same version of dgemma on both machines; it runs at "
+                f"{self.remote.address}."
+            )
             raise ProtocolMismatch(
                 f"The running runtime (dgemma {first.release}, protocol {first.protocol}, process "
                 f"{first.pid}) refused this server (dgemma {self._release}, protocol "
-                f"{PROTOCOL_VERSION}): {first.reason} Stop it with `dgemma stop` or end that "
-                f"process, and the next request starts a fitting one."
+                f"{PROTOCOL_VERSION}): {first.reason} {remedy}"
             )
         assert isinstance(first, Welcome), "the protocol's rules allow nothing else"
-        return _Link(writer, protocol, first), early
+        return Link(writer, protocol, first), early
 
     # -- what comes back ----------------------------------------------------------------------
 
-    async def _read(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        reason = "the runtime ended"
+    async def _read(self, link: Link, reader: asyncio.StreamReader) -> None:
+        reason = ""
         try:
             while data := await reader.read(_READ_BYTES):
+                link.heard = asyncio.get_running_loop().time()
                 for message in link.protocol.receive(data):
                     self._on_message(link, message)
             link.protocol.receive_eof()
@@ -305,15 +354,30 @@ class RuntimeClient:
         finally:
             if self._link is link:
                 self._link = None
+            if link.watch is not None:
+                link.watch.cancel()
             with contextlib.suppress(OSError):
                 link.writer.close()
-            gone = RuntimeUnavailable(f"The connection to the runtime was lost: {reason}.")
+            hint = f" {forward_hint(parse_address(self.remote.address))}" if self.remote else ""
+            gone = RuntimeUnavailable(
+                f"The connection to the runtime was lost: {reason or link.gone}.{hint}"
+            )
             for future in (*(p.answer for p in link.pending.values()), *link.statuses):
                 if not future.done():
                     future.set_exception(gone)
                     future.exception()  # somebody may have stopped waiting: no warning then
 
-    def _on_message(self, link: _Link, message: Message) -> None:
+    async def _watch(self, link: Link) -> None:
+        """Hang up on a remote runtime that owes an answer and has gone silent."""
+        silent = await watch(
+            lambda: bool(link.pending or link.statuses),
+            lambda: link.heard,
+            lambda: link.send(GetStatus()),
+        )
+        link.gone = f"nothing has come from it for {silent:.0f} s"
+        link.writer.transport.abort()
+
+    def _on_message(self, link: Link, message: Message) -> None:
         match message:
             case Draft(id=request):
                 pending = link.pending.get(request)

@@ -36,20 +36,30 @@ _DETACHED: int = (
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def find_command(configured: Sequence[str]) -> list[str]:
+REMOTE_MODEL = "vllm:"
+"""What a model begins with that a server runs: the runtime needs no torch for it."""
+
+
+def find_command(configured: Sequence[str], model: str = "") -> list[str]:
     """Return the command that starts a runtime, without its flags.
+
+    Args:
+        configured: What a person set; empty to look for one.
+        model: What it is to run.
 
     Raises:
         RuntimeNotInstalled: None was found.
     """
     if configured:
         return list(configured)
-    if all(importlib.util.find_spec(name) for name in ("dgemma_runtime", "torch")):
+    needed = ("httpx2", "tokenizers") if model.startswith(REMOTE_MODEL) else ("torch",)
+    if all(importlib.util.find_spec(name) for name in ("dgemma_runtime", *needed)):
         return [sys.executable, "-m", "dgemma_runtime"]
     if (found := shutil.which("dgemma-runtime")) is not None:
         return [found]
+    extra = "remote" if model.startswith(REMOTE_MODEL) else "runtime"
     raise RuntimeNotInstalled(
-        "No runtime is installed. Install it with: pip install 'dgemma[runtime]' - or set "
+        f"No runtime is installed. Install it with: pip install 'dgemma[{extra}]' - or set "
         "dgemma.runtimeCommand to a dgemma-runtime in another environment."
     )
 
@@ -93,7 +103,8 @@ async def connect(
         if not start:
             return None
         if child is None:
-            child = _spawn([*find_command(command), *flags(settings)], log_file)
+            found = find_command(command, settings.model)
+            child = _spawn([*found, *flags(settings)], log_file)
         status = child.poll()
         if status not in (None, endpoints.EXIT_ALREADY_RUNNING):
             raise RuntimeStartFailed(

@@ -58,9 +58,16 @@ class ClampedIds:
 
 @dataclass(frozen=True, slots=True)
 class FreeSlots:
-    """Positions to denoise; ``None`` takes the layout's number. By itself it is a whole span."""
+    """Positions to denoise. By itself it is a whole span.
+
+    Attributes:
+        tokens: Their number; ``None`` takes the layout's.
+        start: What the first of them begin as in place of noise; ``NO_TOKEN`` where they do not.
+            They are as free as the others.
+    """
 
     tokens: int | None = None
+    start: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Canvas:
         spans: Where each span stands.
         pieces: The free pieces of each span, in order.
         log_probability: Nats of clamped tokens that a draft accepted; 0 everywhere else.
+        begins: What free positions begin as; ``NO_TOKEN`` for noise, and at clamped ones.
     """
 
     ids: tuple[int, ...]
@@ -92,6 +100,7 @@ class Canvas:
     spans: tuple[Range, ...]
     pieces: tuple[tuple[Range, ...], ...]
     log_probability: tuple[float, ...]
+    begins: tuple[int, ...]
 
 
 def lay_out(
@@ -116,6 +125,7 @@ def lay_out(
     missing = layout.head_rows - len(head)
     ids = [layout.empty_head_id] * missing + head
     log_probability = [0.0] * len(ids)
+    begins: dict[int, int] = {}
     spans: list[Range] = []
     pieces: list[tuple[Range, ...]] = []
     for segment in segments[: spans_at[-1] + 1] if spans_at else ():
@@ -129,6 +139,7 @@ def lay_out(
             tokens = layout.span_tokens if piece.tokens is None else piece.tokens
             _check_slots(tokens, sum(end - at for at, end in free), layout)
             free.append((len(ids), len(ids) + tokens))
+            begins |= zip(range(len(ids), len(ids) + tokens), piece.start, strict=False)
             ids.extend([NO_TOKEN] * tokens)
             log_probability.extend([0.0] * tokens)
         if not isinstance(segment, ClampedIds):
@@ -158,6 +169,7 @@ def lay_out(
         spans=tuple(spans),
         pieces=tuple(pieces),
         log_probability=tuple(log_probability),
+        begins=tuple(begins.get(position, NO_TOKEN) for position in range(len(ids))),
     )
     return tuple(prefix_ids[:split]), canvas
 

@@ -6,6 +6,7 @@ Every setting of ``RuntimeSettings`` is a flag; none is declared twice.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import logging
@@ -20,9 +21,12 @@ import msgspec
 import platformdirs
 
 from dgemma_runtime import process
+from dgemma_runtime.catalog import command
+from dgemma_runtime.catalog.planned import planned_by_name
 from dgemma_runtime.engine import make_engine
 from dgemma_runtime.engine.base import LoadProgress
-from dgemma_wire import PROTOCOL_VERSION, endpoint
+from dgemma_runtime.remote import is_remote
+from dgemma_wire import PROTOCOL_VERSION, address, endpoint
 from dgemma_wire.errors import DgemmaError, SettingsError
 from dgemma_wire.settings import RuntimeSettings
 
@@ -47,6 +51,24 @@ def parser() -> argparse.ArgumentParser:
         help="Unix socket, or loopback TCP as on Windows (default: %(default)s).",
     )
     made.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="Listen at tcp://127.0.0.1:PORT or unix:///PATH for editors on another machine, "
+        "reached through SSH: docs/remote.md.",
+    )
+    made.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="With --listen: file with the token that editors elsewhere know, made when it is "
+        "missing; the environment variable DGEMMA_TOKEN goes before it (default: `token` in "
+        "dgemma's configuration folder).",
+    )
+    made.add_argument(
+        "--allow-unencrypted",
+        action="store_true",
+        help="Let --listen be reachable from other machines, without encryption.",
+    )
+    made.add_argument(
         "--log-level",
         choices=["debug", "info", "warning", "error"],
         default=os.environ.get(LOG_VARIABLE, "info").lower(),
@@ -64,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Print as JSON what this environment can run, without loading a model.",
     )
+    command.add_command(made.add_subparsers(dest="command", metavar="COMMAND"))
     return made
 
 
@@ -103,6 +126,21 @@ def settings_of(arguments: argparse.Namespace) -> RuntimeSettings:
         raise SettingsError(f"A flag has a wrong value: {err}") from err
 
 
+def listen_of(arguments: argparse.Namespace) -> process.Listen | None:
+    """Return where the flags want the runtime to listen; makes the token file when it is missing.
+
+    Raises:
+        AddressError: The address or the token cannot be used.
+    """
+    if arguments.listen is None:
+        return None
+    where = address.parse_address(arguments.listen)
+    address.check_private(
+        where, allowed=arguments.allow_unencrypted, allow="the flag --allow-unencrypted"
+    )
+    return process.Listen(where, address.token_for_listening(arguments.token_file))
+
+
 def release() -> str:
     """Return the version of the distribution."""
     return metadata.version("dgemma")
@@ -122,6 +160,8 @@ def probe(settings: RuntimeSettings) -> dict[str, object]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
+    if is_remote(settings.model):
+        return found | probe_remote(settings)
     if found["torch"] is not None:
         from dgemma_runtime.engine.device import choose
 
@@ -134,7 +174,19 @@ def probe(settings: RuntimeSettings) -> dict[str, object]:
         found["files"] = make_engine(settings).files()
     except DgemmaError as err:
         found["files_error"] = str(err)
+    with contextlib.suppress(DgemmaError):  # told above
+        memory = planned_by_name(settings.model, settings)
+        found["memory"] = {"words": memory.words, "fits": memory.fits}
     return found
+
+
+def probe_remote(settings: RuntimeSettings) -> dict[str, object]:
+    """Return what is known of a model on a server without asking it."""
+    found: dict[str, object] = {"elsewhere": f"{settings.model}: source text is sent there"}
+    try:
+        return found | {"files": make_engine(settings).files()}
+    except DgemmaError as err:
+        return found | {"files_error": str(err)}
 
 
 def show_progress(progress: LoadProgress) -> None:
@@ -168,10 +220,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         settings = settings_of(arguments)
+        if arguments.command == "models":
+            return command.run(arguments, settings)
         if arguments.probe:
             print(json.dumps(probe(settings), indent=2))
             return 0
-        if importlib.util.find_spec("torch") is None:
+        if not is_remote(settings.model) and importlib.util.find_spec("torch") is None:
             print(
                 f"dgemma-runtime needs torch, which {sys.executable} does not have. "
                 f"Install it with: {INSTALL}",
@@ -182,11 +236,14 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.fetch:
             engine.fetch(show_progress)
             return 0
+        listen = listen_of(arguments)
         set_up_logging(arguments.log_level, settings.model, foreground=arguments.foreground)
         directory = endpoint.runtime_directory()
-        process.serve(engine, settings, directory, release(), arguments.transport)
+        process.serve(engine, settings, directory, release(), arguments.transport, listen)
     except process.AlreadyRunning:
         print(f"A runtime for {arguments.model} is already running.", file=sys.stderr)
+        if arguments.listen is not None:
+            print("End it with `dgemma stop` to start one that listens there.", file=sys.stderr)
         return endpoint.EXIT_ALREADY_RUNNING
     except DgemmaError as err:
         print(f"dgemma-runtime: {err}", file=sys.stderr)

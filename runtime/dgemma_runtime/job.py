@@ -14,7 +14,7 @@ class JobCancelled(Exception):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A ``Denoise`` or ``Renoise`` on its way through queue and engine.
+    """A request on its way through queue and engine.
 
     ``cancelled`` is the only thing two threads touch: the loop sets it, the device thread reads it
     between denoise steps. Times are seconds of the monotonic clock the scheduler is given.

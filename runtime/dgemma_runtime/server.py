@@ -47,6 +47,7 @@ from dgemma_wire.messages import (
     RuntimeState,
     Status,
     Stop,
+    Weigh,
     Welcome,
 )
 from dgemma_wire.settings import RuntimeSettings
@@ -214,7 +215,7 @@ class RuntimeServer:
         match message:
             case Hello():
                 self._on_hello(peer, message)
-            case Denoise() | Renoise():
+            case Denoise() | Renoise() | Weigh():
                 self._on_request(peer, message)
             case Cancel(id=request):
                 for dropped in self._scheduler.cancel(peer.number, request):
@@ -309,7 +310,12 @@ class RuntimeServer:
                 self._scheduler.finish(job)
                 self._answer(
                     job,
-                    Done(id=job.request.id, candidates=answer.candidates, timings=answer.timings),
+                    Done(
+                        id=job.request.id,
+                        candidates=answer.candidates,
+                        timings=answer.timings,
+                        weights=answer.weights,
+                    ),
                 )
             case Ended(job=job, code=code, message=message):
                 self._scheduler.finish(job)

@@ -1,28 +1,26 @@
-"""From the texts of a request to tokens and back: seams, line limits, the prefix's left edge.
+"""From text to tokens and back: the tokenizer, the lines of a span, the characters of a token.
 
-Knows the ``tokenizers`` library and nothing of tensors or models. The seam rules live here:
-one blank before a span belongs to the span, because tokenizers of code glue a blank to the word
-after it, so a prefix that ends in a blank would ask for a token the model has rarely seen.
+Knows the ``tokenizers`` library and nothing of requests, tensors or models.
 """
 
 from __future__ import annotations
 
-import zlib
-from bisect import bisect_left
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
-from dgemma_runtime.canvas import ClampedIds, FreeSlots
-from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
-from dgemma_wire.messages import Clamped, Free, Segment
+from dgemma_runtime.prompt import Control, Part
+from dgemma_wire.errors import ModelError
 
 # No tokenizer of ours makes much more than this of a character of source code; a bound on what
 # is tokenised at all, so that a long document costs no more than a short one.
 MAX_CHARS_PER_TOKEN = 8
+
+_CONTROL = re.compile(r"<\|[^\s<>|]+\|?>|<[^\s<>|]+\|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +33,64 @@ class Codec:
         """Return the tokens of ``text``, no special ones added."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def encode_parts(self, parts: Iterable[Part]) -> list[int]:
+        """Return the tokens of texts and of control tokens between them.
+
+        Raises:
+            ModelError: The tokenizer has no control token of such a name.
+        """
+        ids: list[int] = []
+        for part in parts:
+            if isinstance(part, Control):
+                ids.append(self.control(part.name))
+            else:
+                ids += self.encode(part)
+        return ids
+
+    def control(self, name: str) -> int:
+        """Return the id of a control token.
+
+        Raises:
+            ModelError: There is none of that name.
+        """
+        found = self.tokenizer.token_to_id(name)
+        if found is None:
+            raise ModelError(f"The tokenizer has no control token {name!r}.")
+        return found
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``; a character cut in two becomes the replacement character."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
 
-def load_codec(path: Path) -> Codec:
+def load_codec(path: Path, controls: Iterable[str] = ()) -> Codec:
     """Read a ``tokenizer.json``.
 
+    Args:
+        path: The file.
+        controls: Control tokens that it must have.
+
     Raises:
-        ModelError: The file is missing or no tokenizer.
+        ModelError: The file is missing or no tokenizer, or lacks one of them.
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for every kind of failure
         raise ModelError(f"The tokenizer {path} cannot be read: {error}") from error
-    # Otherwise "<|endoftext|>" in a source file would become the control token of that name.
+    named = tuple(controls)
+    missing = [name for name in named if tokenizer.token_to_id(name) is None]
+    if missing:
+        raise ModelError(
+            f"The tokenizer {path} lacks the control tokens {', '.join(missing)}, with which this "
+            "model is asked. It belongs to another model."
+        )
+    # Otherwise "<|endoftext|>" in a source file would become the control token of that name. Only
+    # tokens that are marked as special are safe from that, and not every file marks all of them.
+    added = (token.content for token in tokenizer.get_added_tokens_decoder().values())
+    steering = {*named, *filter(_CONTROL.fullmatch, added)}
+    tokenizer.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in sorted(steering)]
+    )
     tokenizer.encode_special_tokens = True
     return Codec(tokenizer)
 
@@ -68,123 +108,6 @@ class SpanText:
     healed: bool
     max_lines: int | None
     complete: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRequest:
-    """A request in tokens; one ``SpanText`` per free segment, in order."""
-
-    prefix_ids: Sequence[int]
-    segments: tuple[ClampedIds | FreeSlots, ...]
-    spans: tuple[SpanText, ...]
-
-
-def encode_request(
-    codec: Codec,
-    prefix: str,
-    segments: Sequence[Segment],
-    *,
-    prefix_tokens: int,
-    tail_tokens: int,
-    start_ids: tuple[int, ...] = (),
-    kept: str = "",
-) -> EncodedRequest:
-    """Turn a request's texts into tokens.
-
-    Clamped text before the first span joins the prefix: the causal pass reads it at no cost to
-    the canvas.
-
-    Args:
-        codec: The model's tokenizer.
-        prefix: Text before the canvas.
-        segments: The canvas, first to last.
-        prefix_tokens: Tokens the prefix is cut to.
-        tail_tokens: Tokens wanted of the text after the last span.
-        start_ids: Special tokens the model wants before every prefix.
-        kept: Text between prefix and canvas, of which nothing may be cut.
-
-    Raises:
-        DenoiseFailed: ``context_too_long`` when what may not be cut has more than
-            ``prefix_tokens``.
-    """
-    first = next((i for i, s in enumerate(segments) if isinstance(s, Free)), len(segments))
-    last = max((i for i, s in enumerate(segments) if isinstance(s, Free)), default=-1)
-    before = "".join(s.text for s in segments[:first] if isinstance(s, Clamped))
-    file, whole = (prefix, kept + before) if kept else (prefix + before, "")
-    healed = False
-    if first < len(segments):
-        if whole:
-            whole, healed = _give_blank(whole)
-        else:
-            file, healed = _give_blank(file)
-
-    encoded: list[ClampedIds | FreeSlots] = []
-    spans: list[SpanText] = []
-    for i in range(first, len(segments)):
-        segment = segments[i]
-        if isinstance(segment, Free):
-            spans.append(SpanText(healed, segment.max_lines))
-            encoded.append(FreeSlots(segment.tokens))
-            healed = False
-            continue
-        text = segment.text
-        if i > last:
-            text = text[: tail_tokens * MAX_CHARS_PER_TOKEN]
-        elif isinstance(segments[i + 1], Free):
-            text, healed = _give_blank(text)
-        encoded.append(ClampedIds(tuple(codec.encode(text))))
-    room = prefix_tokens - len(start_ids)
-    return EncodedRequest(
-        start_ids + tuple(cut_prefix(codec, file, room, whole)), tuple(encoded), tuple(spans)
-    )
-
-
-def _give_blank(text: str) -> tuple[str, bool]:
-    """Take one blank off the end of ``text``; say whether there was one."""
-    return (text[:-1], True) if text.endswith(" ") else (text, False)
-
-
-def cut_prefix(codec: Codec, text: str, limit: int, kept: str = "") -> list[int]:
-    """Return the tokens of the end of ``text`` and all of ``kept``, at most ``limit`` of them.
-
-    The cut is made before a line, and the line is chosen by its content, not by its distance from
-    the end: of the lines whose start leaves between three quarters of the room and all of it, the
-    one with the largest checksum (winnowing, Schleimer et al. 2003). So the left edge stays where
-    it is while text is added at the end, and the prefix cache keeps hitting.
-
-    Raises:
-        DenoiseFailed: ``context_too_long`` when ``kept`` alone has more tokens than ``limit``.
-    """
-    window = text[-limit * MAX_CHARS_PER_TOKEN :]
-    # One text for the tokenizer: what it makes of the seam is what it makes of it in training.
-    encoding = codec.tokenizer.encode(window + kept, add_special_tokens=False)
-    total = len(encoding.ids)
-    file = bisect_left(encoding.offsets, len(window), key=lambda offsets: offsets[0])
-    room = limit - (total - file)
-    if room < 0:
-        raise DenoiseFailed(
-            FailureCode.CONTEXT_TOO_LONG,
-            f"The text to rewrite and its instruction take {total - file} tokens; the model reads "
-            f"{limit}. Select fewer lines.",
-        )
-    if not file or (total <= limit and len(window) == len(text)):
-        return encoding.ids
-
-    low = encoding.offsets[max(0, file - room)][0] if room else len(window)
-    high = encoding.offsets[max(file - room * 3 // 4, file // 4)][0] if room else 0
-    best: tuple[int, int] | None = None
-    start = window.find("\n", low) + 1
-    while 0 < start <= high:
-        end = window.find("\n", start)
-        line = window[start : end if end >= 0 else len(window)]
-        rank = zlib.crc32(line.encode("utf-8", "replace"))
-        # A line without content stands in many places, which makes it a poor mark.
-        if line.strip() and (best is None or rank > best[0]):
-            best = (rank, start)
-        start = end + 1
-    if best is None:
-        return encoding.ids[-limit:]
-    return codec.encode(window[best[1] :] + kept)[-limit:]
 
 
 def complete_at(codec: Codec, ids: Sequence[int], max_lines: int | None) -> int | None:

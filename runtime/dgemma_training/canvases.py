@@ -1,6 +1,6 @@
 """From source text to canvases: windows of tokens, and spans of them laid out as the runtime does.
 
-Owns the agreement with ``dgemma_runtime.text`` and ``dgemma_runtime.canvas``: one blank before a
+Owns the agreement with ``dgemma_runtime.encoding`` and ``.canvas``: one blank before a
 span belongs to it, the last prefix token stands at the canvas's head, slots behind the span's end
 hold the fill token, the suffix follows. Knows nothing of noise, tensors or losses.
 """

@@ -6,7 +6,7 @@ that decides what may be said when lives in this module.
 
 A frame is a 4-byte big-endian length and that many bytes of msgpack: a map with a ``type`` key.
 
-    peer      Hello ─┬─► Welcome ── Denoise / Renoise / Cancel / GetStatus / Stop ─►
+    peer      Hello ─┬─► Welcome ── Denoise / Renoise / Weigh / Cancel / GetStatus / Stop ─►
                      └─► Refused (closes)
     runtime          ◄── Draft* then exactly one Done or Failed per request, Status at any time
 """
@@ -36,6 +36,7 @@ from dgemma_wire.messages import (
     Refused,
     Renoise,
     RuntimeMessage,
+    Weigh,
     Welcome,
 )
 
@@ -186,7 +187,7 @@ class Connection:
         match message:
             case Hello() | Welcome() | Refused():
                 raise error(f"{name} came after the handshake.")
-            case Denoise(id=request) | Renoise(id=request):
+            case Denoise(id=request) | Renoise(id=request) | Weigh(id=request):
                 if request <= self._last_id:
                     raise error(f"Request id {request} is not larger than {self._last_id}.")
                 self._last_id = request

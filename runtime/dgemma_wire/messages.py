@@ -3,7 +3,10 @@
 One request carries the whole product: ``Denoise`` holds a text before the canvas and the canvas
 itself as segments, each either clamped (known text) or free (to be denoised). A fill at the
 cursor is ``[Free, Clamped]``; several holes are ``[Free, Clamped, Free, Clamped]``. A rewrite is a
-``[Free, Clamped]`` as well: the text it replaces and what to do with it stand before the canvas. A
+``[Free, Clamped]`` as well: the text it replaces and what to do with it stand before the canvas.
+With lines of it pinned it is ``[Clamped, Free, Clamped, Free, Clamped]``, and those lines are part
+of the original. Such a span is whole lines without the last line break: the text before it ends
+with a break or is empty, the text after it begins with one; no text is an empty line. A
 repair is a ``Renoise``: a canvas that was denoised before, with parts of its spans clamped too.
 
 Texts are never tokens here: only the runtime knows a tokenizer. This module knows no bytes, no
@@ -19,82 +22,36 @@ import msgspec
 from msgspec import Meta
 
 from dgemma_wire.errors import FailureCode
+from dgemma_wire.segments import (
+    Clamped as Clamped,
+)
+from dgemma_wire.segments import (
+    Free as Free,
+)
+from dgemma_wire.segments import (
+    Kept as Kept,
+)
+from dgemma_wire.segments import (
+    Piece as Piece,
+)
+from dgemma_wire.segments import (
+    Rewrite as Rewrite,
+)
+from dgemma_wire.segments import (
+    Segment as Segment,
+)
+from dgemma_wire.segments import (
+    Tagged,
+)
 
 PROTOCOL_VERSION = 4
 """Raised whenever a message changes shape; both sides refuse to talk across versions."""
 
 
-class _Message(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag=str.lower
-):
-    """Base of all messages.
-
-    On the wire keys are camelCase, as in the JSON that part of this becomes, and the tag is the
-    class name in lower case.
-    """
-
-
-# -- the canvas of a request ------------------------------------------------------------------
-
-
-class Clamped(_Message, frozen=True, kw_only=True):
-    """Known text: its tokens are written back after every denoise step."""
-
-    text: str
-
-
-class Free(_Message, frozen=True, kw_only=True):
-    """A span to denoise.
-
-    Attributes:
-        tokens: Number of positions for the span; ``None`` leaves it to the model.
-        max_lines: Lines the text may take up; the span ends at the newline after the last of them.
-        start: Text that the span begins as, in place of noise alone; ``None`` for none. With it
-            ``tokens`` of ``None`` is the text's own number and some to spare.
-        noise: Share of the start's tokens that are noise at first, over 0 up to 1, drawn by the
-            seed. With a mask token the others stay; with uniform noise they may still change.
-    """
-
-    tokens: int | None = None
-    max_lines: int | None = None
-    start: str | None = None
-    noise: float = 1.0
-
-
-class Kept(_Message, frozen=True, kw_only=True):
-    """Tokens of a draft's span that stay as they are, clamped; see ``Renoise``.
-
-    A blank that they bring to the front of a text is taken for one the document has there already.
-
-    Attributes:
-        start: First token, counted from 0 as in ``Candidate.tokens`` of that span.
-        end: The token after the last one.
-    """
-
-    start: int
-    end: int
-
-
-Segment: TypeAlias = Clamped | Free
-Piece: TypeAlias = Kept | Clamped | Free
-
-
-class Rewrite(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the first free segment stands in for, and what is to be done with it.
-
-    Attributes:
-        instruction: One line, in the words of a ``RewriteKind``.
-        original: Whole lines without the last line break.
-    """
-
-    instruction: str
-    original: str
-
-
 # -- from the server (the peer) to the runtime ------------------------------------------------
 
 
-class Hello(_Message, frozen=True, kw_only=True):
+class Hello(Tagged, frozen=True, kw_only=True):
     """First message of a connection.
 
     ``token`` is the secret of the endpoint file; ``peer`` is a name for logs and status.
@@ -106,13 +63,16 @@ class Hello(_Message, frozen=True, kw_only=True):
     peer: str = ""
 
 
-class Denoise(_Message, frozen=True, kw_only=True):
+class Denoise(Tagged, frozen=True, kw_only=True):
     """Denoise the free segments of a canvas, everything else clamped.
 
     Attributes:
         id: Chosen by the peer, larger than every earlier id of the connection; 0 is none yet.
         document: Opaque key; a newer request of the same peer and document supersedes this one.
         prefix: Text before the canvas; the causal pass reads it into the prefix cache.
+        causal: Have the untouched causal pass fill the one free segment from the left instead, not
+            seeing what follows; see ``Capabilities.weighs``.
+        guess: What the causal pass may well write; it reads in one pass what it agrees with.
         context: Pieces of text from elsewhere, the most stable first, that are read before
             ``prefix`` as far as it leaves room for them; the last ones are dropped first.
         segments: The canvas, first to last; at least one is free.
@@ -140,10 +100,12 @@ class Denoise(_Message, frozen=True, kw_only=True):
     rewrite: Rewrite | None = None
     adapter: str = ""
     doubt: bool = False
+    causal: bool = False
+    guess: str = ""
     context: tuple[str, ...] = ()
 
 
-class Renoise(_Message, frozen=True, kw_only=True):
+class Renoise(Tagged, frozen=True, kw_only=True):
     """Denoise parts of an earlier answer's canvas again, the rest of it clamped.
 
     Prefix, suffix, rewrite, adapter and line limits are those of the request that made the draft.
@@ -176,17 +138,41 @@ class Renoise(_Message, frozen=True, kw_only=True):
     doubt: bool = False
 
 
-class Cancel(_Message, frozen=True, kw_only=True):
+class Weigh(Tagged, frozen=True, kw_only=True):
+    """Ask how likely the model's causal pass finds several texts for one place.
+
+    Answered by a ``Done`` with ``weights`` and no candidates.
+
+    Attributes:
+        id: Chosen by the peer, larger than every earlier id of the connection; 0 is none yet.
+        document: Opaque key; a newer request of the same peer and document supersedes this one.
+        prefix: Text before them, as in ``Denoise``.
+        texts: What may stand there; at least one.
+        suffix: Text that follows, of which the head counts for every text.
+        deadline_ms: Milliseconds from receipt after which no further text is weighed.
+        context: As in ``Denoise``.
+    """
+
+    id: int = 0
+    document: str
+    prefix: str
+    texts: tuple[str, ...]
+    suffix: str
+    deadline_ms: int | None = None
+    context: tuple[str, ...] = ()
+
+
+class Cancel(Tagged, frozen=True, kw_only=True):
     """Give up request ``id``; it is answered by ``Failed(cancelled)``, or by what crossed it."""
 
     id: int
 
 
-class GetStatus(_Message, frozen=True, kw_only=True):
+class GetStatus(Tagged, frozen=True, kw_only=True):
     """Ask for a ``Status`` now."""
 
 
-class Stop(_Message, frozen=True, kw_only=True):
+class Stop(Tagged, frozen=True, kw_only=True):
     """End the runtime process; running requests fail with ``shutting_down``."""
 
 
@@ -236,15 +222,19 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             did not ask for it; ``None`` for all.
         instructions: Any instruction for a rewrite may be tried, not only those of ``rewrites``.
         context_tokens: Tokens of ``Denoise.context`` that are worth their room; 0 for none.
+        spans: Free segments of one canvas that it fills as well together as one by one.
+        weighs: It answers ``Weigh`` and ``Denoise.causal``, and that pays.
     """
 
     rewrites: tuple[RewriteKind, ...] = ()
     least_score: float | None = None
     instructions: bool = False
     context_tokens: int = 0
+    spans: int = 1
+    weighs: bool = False
 
 
-class Welcome(_Message, frozen=True, kw_only=True):
+class Welcome(Tagged, frozen=True, kw_only=True):
     """Answer to a ``Hello`` that the runtime accepts."""
 
     protocol: int
@@ -262,7 +252,7 @@ class RefusalCode(StrEnum):
     PROTOCOL = "protocol"
 
 
-class Refused(_Message, frozen=True, kw_only=True):
+class Refused(Tagged, frozen=True, kw_only=True):
     """Answer to a ``Hello`` that it does not; the connection closes after it."""
 
     code: RefusalCode
@@ -287,7 +277,7 @@ class DraftToken(msgspec.Struct, frozen=True, array_like=True):
     state: TokenState
 
 
-class Draft(_Message, frozen=True, kw_only=True):
+class Draft(Tagged, frozen=True, kw_only=True):
     """The spans as they stand after ``step`` of at most ``max_steps`` denoise steps."""
 
     id: int
@@ -362,16 +352,21 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     doubt_ms: float = 0.0
 
 
-class Done(_Message, frozen=True, kw_only=True):
-    """The answer to a ``Denoise`` or ``Renoise``; candidates come best first."""
+class Done(Tagged, frozen=True, kw_only=True):
+    """The answer to a request; candidates come best first.
+
+    ``weights`` are those of a ``Weigh``, in the order of its texts: the log-probability (nats) of
+    each with the head of what follows. They can be compared with each other alone.
+    """
 
     id: int
     candidates: tuple[Candidate, ...]
     timings: Timings
+    weights: tuple[float, ...] = ()
 
 
-class Failed(_Message, frozen=True, kw_only=True):
-    """The other answer to a ``Denoise`` or ``Renoise``."""
+class Failed(Tagged, frozen=True, kw_only=True):
+    """The other answer to a request."""
 
     id: int
     code: FailureCode
@@ -388,7 +383,7 @@ class RuntimeState(StrEnum):
     FAILED = "failed"
 
 
-class Status(_Message, frozen=True, kw_only=True):
+class Status(Tagged, frozen=True, kw_only=True):
     """Sent on every change of state, and in answer to ``GetStatus``.
 
     Attributes:
@@ -414,7 +409,7 @@ class Status(_Message, frozen=True, kw_only=True):
     resident_mb: int = 0
 
 
-Request: TypeAlias = Denoise | Renoise
-PeerMessage: TypeAlias = Hello | Denoise | Renoise | Cancel | GetStatus | Stop
+Request: TypeAlias = Denoise | Renoise | Weigh
+PeerMessage: TypeAlias = Hello | Denoise | Renoise | Weigh | Cancel | GetStatus | Stop
 RuntimeMessage: TypeAlias = Welcome | Refused | Draft | Done | Failed | Status
 Message: TypeAlias = PeerMessage | RuntimeMessage

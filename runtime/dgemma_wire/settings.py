@@ -20,7 +20,7 @@ class RuntimeSettings(
         str,
         Meta(
             description="The model to run: `embedded` for the small one that ships with dgemma, "
-            "or the folder of a DiffusionGemma checkpoint."
+            "another name of `dgemma models list`, or the folder of a DiffusionGemma checkpoint."
         ),
     ] = "embedded"
     device: Annotated[
@@ -45,6 +45,43 @@ class RuntimeSettings(
     offline: Annotated[
         bool,
         Meta(description="Never fetch model files; fail with a message when they are missing."),
+    ] = False
+    mirror: Annotated[
+        str,
+        Meta(
+            description="Address of a mirror of the model hub that models are pulled from, as "
+            "`https://host`; empty takes DGEMMA_MIRROR or HF_ENDPOINT of the environment, or the "
+            "hub itself."
+        ),
+    ] = ""
+    vllm_files: Annotated[
+        str,
+        Meta(
+            description="For a model on a vLLM server (`vllm:https://HOST:PORT` as `model`): "
+            "folder with the `config.json` and `tokenizer.json` of the model it serves."
+        ),
+    ] = ""
+    vllm_ca_file: Annotated[
+        str,
+        Meta(
+            description="For a model on a vLLM server: file with the certificates of the authority "
+            "that signed its own. Empty: those that the system trusts."
+        ),
+    ] = ""
+    vllm_timeout_s: Annotated[
+        int,
+        Meta(
+            description="For a model on a vLLM server: seconds that one answer may take.",
+            ge=1,
+            le=600,
+        ),
+    ] = 30
+    vllm_allow_http: Annotated[
+        bool,
+        Meta(
+            description="For a model on a vLLM server: let addresses of other machines be "
+            "unencrypted, for networks that nobody else can read."
+        ),
     ] = False
     idle_unload_s: Annotated[
         int,

@@ -140,7 +140,19 @@ def test_doctor(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["fill"], ["rewrite"], ["mend"], ["doctor"], ["lsp"], ["serve"], ["stop"]]
+    "command",
+    [
+        [],
+        ["fill"],
+        ["rewrite"],
+        ["mend"],
+        ["holes"],
+        ["stats"],
+        ["doctor"],
+        ["lsp"],
+        ["serve"],
+        ["stop"],
+    ],
 )
 def test_help_is_there(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

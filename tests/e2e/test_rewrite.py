@@ -112,7 +112,7 @@ async def test_no_edit_and_the_reason(start: Start) -> None:
         [
             (SOURCE, BODY, "make it nicer", "not_offered"),
             (SOURCE, "\n\n\n", inline, "nothing_selected"),
-            ("x = 1\n" * 200, "x = 1\n" * 200, inline, "too_long"),
+            ("x = 1 + 1" * 200, "x = 1", inline, "too_long"),
             (SOURCE, BODY, "rename x to y", "all_rejected"),
             ("late\nx = 1\n", "x = 1", inline, "all_rejected"),
             ("long\nx = 1\n", "x = 1", inline, "all_rejected"),
@@ -417,6 +417,19 @@ def test_json_has_everything(dgemma: Dgemma, file: Path) -> None:
     assert told["edit"]["documentChanges"]
 
 
+def test_pinned_lines_and_several_blocks(dgemma: Dgemma, file: Path, scripted: Scripted) -> None:
+    scripted.write(rules=[{"instruction": "inline the variable", "text": "x()"}], rewrites=REWRITES)
+    status, out, err = dgemma(
+        *(str(file), "--lines", "2-7", "--pin", "3-6", "--noise", "0.5", "inline the variable")
+    )
+    expected = "x()\n    c = a + b\n    return c\n\n\nx()\n"
+    assert (status, out) == (0, expected[:-1].replace("\n", "\r\n") + "\n")
+    assert err == "dgemma: rewritten in 2 blocks.\n"
+    status, out, err = dgemma(str(file), "--lines", "3", "--pin", "3", "inline the variable")
+    assert (status, out) == (1, "")
+    assert "pinned" in err
+
+
 def test_no_rewrite_is_told(dgemma: Dgemma, file: Path) -> None:
     status, out, err = dgemma(str(file), "--lines", "3", "make it nicer")
     assert (status, out) == (1, "")
@@ -430,6 +443,8 @@ def test_no_rewrite_is_told(dgemma: Dgemma, file: Path) -> None:
         (["--lines", "0", "x"], "there is no line 0"),
         (["--lines", "4-3", "x"], "comes before"),
         (["--lines", "three", "x"], "A-B"),
+        (["--lines", "3-4", "--pin", "2-3", "x"], "not among 3-4"),
+        (["--lines", "3-4", "--pin", "all", "x"], "A-B"),
         (["--lines", "3"], "--list"),
         (["x"], "--lines"),
     ],

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from dgemma_runtime.encoding import EncodedRequest, cut_prefix, encode_request
 from dgemma_runtime.models import embedded_folder
 from dgemma_runtime.prompt import RAW, layout_named
-from dgemma_runtime.text import Codec, EncodedRequest, cut_prefix, encode_request, load_codec
+from dgemma_runtime.text import Codec, load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import Clamped, Free, Rewrite, Segment
 
@@ -27,9 +28,7 @@ def numbered(lines: int) -> str:
 
 def encode(codec: Codec, prefix: str, *segments: Segment, limit: int = 128) -> EncodedRequest:
     prompt = RAW.lay_out(prefix, REWRITE)
-    return encode_request(
-        codec, prompt.file, segments, prefix_tokens=limit, tail_tokens=8, kept=prompt.block
-    )
+    return encode_request(codec, prompt, segments, prefix_tokens=limit, tail_tokens=8)
 
 
 def test_a_fill_is_the_files_text() -> None:

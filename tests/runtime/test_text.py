@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots
+from dgemma_runtime.encoding import EncodedRequest, cut_prefix, encode_request
 from dgemma_runtime.models import embedded_folder
+from dgemma_runtime.prompt import Prompt
 from dgemma_runtime.text import (
     Codec,
-    EncodedRequest,
     SpanText,
     complete_at,
     cut_lines,
-    cut_prefix,
     cut_tokens,
-    encode_request,
     lines_left,
     load_codec,
     read_text,
@@ -33,7 +32,7 @@ def codec() -> Codec:
 
 
 def encode(codec: Codec, prefix: str, *segments: Segment, limit: int = 64) -> EncodedRequest:
-    return encode_request(codec, prefix, segments, prefix_tokens=limit, tail_tokens=8)
+    return encode_request(codec, Prompt(prefix), segments, prefix_tokens=limit, tail_tokens=8)
 
 
 def test_one_blank_before_the_span_belongs_to_it(codec: Codec) -> None:

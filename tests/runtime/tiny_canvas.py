@@ -115,7 +115,7 @@ def tiny_canvas(
 def tiny_folder(folder: Path, seed: int = 0) -> Path:
     """Write the model as a folder the ``model`` setting accepts."""
     data = json.loads((embedded_folder() / "model.json").read_text())
-    for shipped in ("rewrite_adapter", "rewrites"):
+    for shipped in ("rewrite_adapter", "rewrites", "weighs"):
         data.pop(shipped, None)
     del data["base"]
     data["name"] = "tiny"

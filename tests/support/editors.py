@@ -41,6 +41,7 @@ class Editor:
         options: Any = None,
         log: Path | None = None,
         roots: tuple[Path, ...] = (),
+        confirms: bool = False,
         **window: bool,
     ) -> Editor:
         command = [sys.executable, "-m", "dgemma_lsp"]
@@ -61,7 +62,15 @@ class Editor:
                         inline_completion=types.InlineCompletionClientCapabilities()
                     ),
                     window=types.WindowClientCapabilities(**window),
-                    workspace=types.WorkspaceClientCapabilities(configuration=True),
+                    workspace=types.WorkspaceClientCapabilities(
+                        configuration=True,
+                        workspace_edit=types.WorkspaceEditClientCapabilities(
+                            document_changes=True,
+                            change_annotation_support=types.ChangeAnnotationsSupportOptions()
+                            if confirms
+                            else None,
+                        ),
+                    ),
                 ),
                 initialization_options=options,
                 workspace_folders=[

@@ -20,6 +20,8 @@ OLD = Path(sys.executable).parent / "nvim"
 """Neovim 0.11, which the extra ``dev`` brings."""
 NEW_VARIABLE = "DGEMMA_NEOVIM_12"
 """Names the binary of a Neovim 0.12; without it the one on the PATH is looked at."""
+STATE = "return select(2, pcall(function() return require('dgemma.status').state() end))"
+"""What the plugin says of itself, or that there is none."""
 TIMEOUT = 60.0
 """Seconds to wait for a condition: long, for machines with other work; a good run waits little."""
 FLAGS = ("--headless", "-n", "-i", "NONE")
@@ -134,7 +136,7 @@ class Neovim:
                 f"text: {self.text()!r}",
                 f"ghost: {self.ghost()!r} mode: {self.api.api.get_mode()}",
                 f"said: {self.said()}",
-                f"state: {self.lua('return require([[dgemma.status]]).state()')}",
+                f"state: {self.lua(STATE)}",
                 f"messages: {self.api.command_output('messages')}",
                 log.read_text()[-2000:] if log.exists() else "no log",
             ]

@@ -4,9 +4,11 @@ Run as a program it takes the flags of ``dgemma-runtime`` and serves answers rea
 file that ``DGEMMA_TEST_SCRIPT`` names: ``{"load_ms": 0, "rules": [{"when": "text in the prefix",
 "text": "answer", "steps": 3, "step_ms": 5, "crash": false, "code": null}]}``. The first rule
 whose ``when`` is in the prefix answers; without one the answer is empty. A rule with an
-``instruction`` is for rewrites by that instruction, one with an ``adapter`` for requests that name
+``instruction`` is for rewrites by that instruction, of exactly the ``original`` if it names one,
+with ``instructions`` in the script any are taken; one with an ``adapter`` for requests that name
 it; ``rewrites`` are what the engine offers, ``adapters`` those it can use, ``least_score`` the
-score that it is to be trusted from (its first candidates have -0.1).
+score that it is to be trusted from (its first candidates have -0.1). A rule with a ``context`` is
+for requests that bring such text from elsewhere, of which ``context_tokens`` are worth their room.
 
 A ``Renoise`` is answered by the rule of its draft: ``"renoise": ["second", ["third", "other"]]``
 are the whole texts of one round after another, a list where there are several candidates; after
@@ -15,7 +17,7 @@ real engine does, and otherwise not looked at. ``"tokens": "words"`` makes a tok
 with the blanks before it instead of every character. ``"probabilities": {"answer": [0.9, 0.2]}``
 are those of a text's tokens, ``"doubts"`` likewise what is told when doubts are asked for; what is
 not listed is 0.9, and -2.0. ``"draft_gone": true`` in a rule keeps none of its drafts, but names
-them as if it did.
+them as if it did. ``"spans": ["one", "other"]`` are the texts of a first answer with several spans.
 """
 
 from __future__ import annotations
@@ -52,12 +54,17 @@ from dgemma_wire.messages import (
     SpanToken,
     Timings,
     TokenState,
+    Weigh,
 )
 
 LIMITS = ModelLimits(
     prefix_tokens=1024, canvas_tokens=256, span_tokens=64, max_span_tokens=96, chars_per_token=3.5
 )
 
+
+NO_TIME = Timings(
+    queue_ms=0, layout_ms=0, prefill_ms=0, step_ms=(), total_ms=0, prefix_tokens=0, cached_tokens=0
+)
 
 Rule = dict[str, Any]
 
@@ -82,7 +89,14 @@ class ScriptedEngine:
     def __init__(self, script: dict[str, Any]) -> None:
         self.script = script
         self.capabilities = msgspec.convert(
-            {"rewrites": script.get("rewrites", []), "leastScore": script.get("least_score")},
+            {
+                "rewrites": script.get("rewrites", []),
+                "leastScore": script.get("least_score"),
+                "instructions": script.get("instructions", False),
+                "contextTokens": script.get("context_tokens", 0),
+                "spans": script.get("spans", 16),
+                "weighs": script.get("weighs", False),
+            },
             type=Capabilities,
         )
         self.loads = 0
@@ -110,6 +124,9 @@ class ScriptedEngine:
 
     def denoise(self, job: Job, on_draft: Callable[[Draft], None]) -> Answer:
         request = job.request
+        if isinstance(request, Weigh):
+            known = self.script.get("weights", {})
+            return Answer((), NO_TIME, tuple(known.get(text, 0.0) for text in request.texts))
         if isinstance(request, Renoise):
             before = self.draft(job.peer, request)
             rule, spans, prefix = before.rule, len(before.texts), before.prefix
@@ -123,6 +140,8 @@ class ScriptedEngine:
             rule, prefix, number = self.rule(request), request.prefix, 0
             spans = sum(isinstance(segment, Free) for segment in request.segments)
             texts = [rule.get("text", ""), *rule.get("others", [])]
+            if request.causal:
+                texts = [rule.get("causal", texts[0])]
         if rule.get("crash"):
             os._exit(9)
         if rule.get("raise"):
@@ -156,14 +175,19 @@ class ScriptedEngine:
         return Answer(
             tuple(
                 Candidate(
-                    texts=(answer,) * spans,
+                    texts=spread(rule, answer, spans),
                     score=-0.1 - 0.1 * i,
                     lowest=rule.get("lowest", 0.9),
                     steps=steps,
                     stopped=rule.get("stopped", "settled"),
                     complete=rule.get("complete", True),
-                    draft=self.keep(Drafted(job.peer, rule, number, (answer,) * spans, prefix)),
-                    tokens=(tokens_of(rule, answer, doubt=request.doubt),) * spans,
+                    draft=self.keep(
+                        Drafted(job.peer, rule, number, spread(rule, answer, spans), prefix)
+                    ),
+                    tokens=tuple(
+                        tokens_of(rule, text, doubt=request.doubt)
+                        for text in spread(rule, answer, spans)
+                    ),
                 )
                 for i, answer in enumerate(texts)
             ),
@@ -181,12 +205,15 @@ class ScriptedEngine:
     def rule(self, request: Denoise) -> Rule:
         """The first rule that fits a request."""
         asked = None if request.rewrite is None else request.rewrite.instruction
+        original = "" if request.rewrite is None else request.rewrite.original
         return next(
             (
                 r
                 for r in self.script.get("rules", [])
                 if r.get("when", "") in request.prefix
+                and r.get("context", "") in "".join(request.context)
                 and r.get("instruction") == asked
+                and r.get("original", original) == original
                 and r.get("adapter", request.adapter) == request.adapter
             ),
             {},
@@ -205,6 +232,12 @@ class ScriptedEngine:
             raise DenoiseFailed(FailureCode.DRAFT_GONE, f"no draft {request.draft} here")
         check_pieces(request.spans, [len(tokens_of(draft.rule, text)) for text in draft.texts])
         return draft
+
+
+def spread(rule: Rule, answer: str, spans: int) -> tuple[str, ...]:
+    """The texts of an answer's spans: the same everywhere unless a rule names them."""
+    named = rule.get("spans", [])
+    return tuple(named) if spans > 1 and len(named) == spans else (answer,) * spans
 
 
 def tokens_of(rule: Rule, text: str, *, doubt: bool = False) -> tuple[SpanToken, ...]:
@@ -235,6 +268,7 @@ def main() -> int:
             endpoint.runtime_directory(),
             release,
             arguments.transport,
+            cli.listen_of(arguments),
         )
     except process.AlreadyRunning:
         return endpoint.EXIT_ALREADY_RUNNING

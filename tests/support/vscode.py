@@ -29,9 +29,10 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 try:
+    from playwright.sync_api import Error as PlaywrightError
     from playwright.sync_api import TimeoutError as PlaywrightTimeout
 except ImportError:  # ``require`` says so
-    PlaywrightTimeout = TimeoutError
+    PlaywrightError = PlaywrightTimeout = TimeoutError
 
 ROOT = Path(__file__).parent.parent.parent
 EXTENSION = ROOT / "editors/vscode"
@@ -42,9 +43,9 @@ FLAGS = (
     "--auth=none",
     "--disable-telemetry",
     "--disable-update-check",
-    "--disable-workspace-trust",
     "--disable-getting-started-override",
 )
+TRUSTED = ("--disable-workspace-trust",)
 OPEN_S = 4 * WAIT_S
 """A first window on a busy machine takes its time."""
 MACHINE = ("dgemma.server.", "dgemma.runtime")
@@ -56,6 +57,12 @@ BROWSER_FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
 )
+
+DRAWN = """() => [...document.querySelectorAll('.view-line span')]
+    .map(span => ['::before', '::after']
+        .map(side => getComputedStyle(span, side).content)
+        .map(text => text.startsWith('"') ? JSON.parse(text) : '').join(''))
+    .join('')"""
 
 Found = TypeVar("Found")
 
@@ -188,6 +195,40 @@ class Code:
             self.page.goto(url, wait_until="commit", timeout=OPEN_S * 1000)
             editor.wait_for(timeout=OPEN_S * 1000)
 
+    def reload(self) -> None:
+        """Load the window anew, as a person does; the server is another one afterwards."""
+        self.page.evaluate("() => { window.beforeReload = true }")
+
+        def reload() -> None:
+            self.command("Developer: Reload Window")
+            until("a new page", self._is_new)
+
+        self._renewed(reload)
+
+    def _is_new(self) -> bool:
+        try:
+            return bool(self.page.evaluate("() => !window.beforeReload"))
+        except PlaywrightError:  # it is on its way
+            return False
+
+    def load(self, **what: Path) -> None:
+        """Load another ``folder`` or ``workspace`` into the window."""
+        query = urllib.parse.urlencode({name: str(path) for name, path in what.items()})
+        url = f"http://127.0.0.1:{self.port}/?{query}"
+        self._renewed(lambda: self.page.goto(url, wait_until="commit", timeout=OPEN_S * 1000))
+
+    def _renewed(self, load: Callable[[], object]) -> None:
+        if self.sent_file.exists():
+            self.sent_file.rename(self.sent_file.with_suffix(".earlier"))
+        load()
+        item = self.page.locator('.statusbar-item[id*="dgemma.status"]').first
+        item.wait_for(timeout=OPEN_S * 1000)
+
+    def text(self) -> str:
+        """What is to be seen of the active editor."""
+        shown = self.page.locator(".editor-instance .view-lines").first
+        return (shown.text_content() or "").replace("\xa0", " ")
+
     def opened(self, name: str, text: str) -> Path:
         """Open a file, and wait until the server has been told of it."""
         file = self.open(name, text)
@@ -233,10 +274,15 @@ class Code:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def command(self, title: str) -> None:
-        """Run a command by its title in the palette."""
+    def command(self, title: str, typed: str | None = None) -> None:
+        """Run a command by its title in the palette; typed is what finds it, but not first."""
         self.press("F1")
-        self.pick(title, f">{title}")
+        if typed is None:
+            self.pick(title, f">{title}")
+        else:
+            self._fill(f">{typed}")
+            row = self.page.locator(".quick-input-list .monaco-list-row")
+            row.filter(has=self.page.get_by_text(title, exact=True)).first.click()
 
     def pick(self, text: str, typed: str | None = None) -> None:
         """Choose the row with a text in the list that is open, having typed what finds it."""
@@ -254,11 +300,36 @@ class Code:
     def wait_ghost(self, text: str) -> None:
         until(f"ghost text {text!r}", lambda: text in self.ghost())
 
-    def lens(self, title: str) -> None:
-        """Click the first code lens with a title."""
-        link = self.page.locator(".codelens-decoration a", has_text=title).first
+    def lens(self, title: str, number: int = 0) -> None:
+        """Click a code lens with a title: the first one, or one counted from 0."""
+        link = self.page.locator(".codelens-decoration a", has_text=title).nth(number)
         link.wait_for(state="visible", timeout=WAIT_S * 1000)
         link.click()
+
+    def wait_lens(self, title: str) -> None:
+        """Wait until there is a code lens with a title."""
+        link = self.page.locator(".codelens-decoration", has_text=title).first
+        link.wait_for(state="visible", timeout=WAIT_S * 1000)
+
+    def lenses(self, title: str = "") -> int:
+        """How many code lenses with a title there are."""
+        return self.page.locator(".codelens-decoration a", has_text=title).count()
+
+    def no_lens(self) -> None:
+        """Wait until there is no code lens any more."""
+        until("no lens", lambda: not self.lenses())
+
+    def drawn(self) -> str:
+        """What decorations put behind the text, in the order in which they stand."""
+        text = self.page.evaluate(DRAWN)
+        return text.replace("\xa0", " ")
+
+    def wait_drawn(self, text: str) -> None:
+        until(f"drawn {text!r}", lambda: text in self.drawn())
+
+    def click_editor(self) -> None:
+        """Put the focus into the editor."""
+        self.command("View: Focus Active Editor Group")
 
     def notice(self, text: str) -> None:
         """Wait for a notification with a text, and close it."""
@@ -295,8 +366,17 @@ class Code:
 
 
 @contextlib.contextmanager
-def start(folder: Path, settings: dict[str, Any]) -> Iterator[Code]:
-    """Start VS Code with the extension installed, and settings of dgemma."""
+def start(
+    folder: Path, settings: dict[str, Any], *, trusted: bool = True, **env: str
+) -> Iterator[Code]:
+    """Start VS Code with the extension installed, and settings of dgemma.
+
+    Args:
+        folder: Where everything of it is kept.
+        settings: Those of dgemma, and others that differ from ``QUIET_SETTINGS``.
+        trusted: Whether folders are trusted without a question.
+        env: Variables of its processes, over those of the test.
+    """
     from playwright.sync_api import sync_playwright
 
     node, entry = str(installed.node()), str(installed.entry())
@@ -323,10 +403,18 @@ def start(folder: Path, settings: dict[str, Any]) -> Iterator[Code]:
         port = free.getsockname()[1]
     with (folder / "code-server.log").open("wb") as output:
         process = subprocess.Popen(
-            [node, entry, *FLAGS, "--bind-addr", f"127.0.0.1:{port}", *places],
+            [
+                node,
+                entry,
+                *FLAGS,
+                *(TRUSTED if trusted else ()),
+                "--bind-addr",
+                f"127.0.0.1:{port}",
+                *places,
+            ],
             stdout=output,
             stderr=output,
-            env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "PATH": _path()},
+            env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "PATH": _path(), **env},
             start_new_session=True,
         )
     try:

@@ -9,8 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, lay_out  # noqa: E402
+from dgemma_runtime.encoding import encode_request  # noqa: E402
 from dgemma_runtime.models.canvas_weights import LINEARS, whole  # noqa: E402
-from dgemma_runtime.text import encode_request, load_codec  # noqa: E402
+from dgemma_runtime.prompt import Prompt  # noqa: E402
+from dgemma_runtime.text import load_codec  # noqa: E402
 from dgemma_training import adapter as adapters  # noqa: E402
 from dgemma_training import batches as batching  # noqa: E402
 from dgemma_training import step as stepping  # noqa: E402
@@ -106,7 +108,11 @@ def test_canvases_are_laid_out_as_the_runtime_lays_them_out() -> None:
                 before += " "  # the cursor stood behind the blank that the span was given
             after = TOKENIZER.decode(example.tail)
             request = encode_request(
-                codec, before, [Free(), Clamped(text=after)], prefix_tokens=512, tail_tokens=29
+                codec,
+                Prompt(before),
+                [Free(), Clamped(text=after)],
+                prefix_tokens=512,
+                tail_tokens=29,
             )
             ids, canvas = lay_out(request.prefix_ids, request.segments, SPEC.layout)
             assert ids == window.ids[: example.start]

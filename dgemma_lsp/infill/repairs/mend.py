@@ -17,12 +17,12 @@ from enum import StrEnum
 
 from tree_sitter import Node
 
+from dgemma_lsp.infill.blocks import RewriteLimits
 from dgemma_lsp.infill.capture import around, budget_for
 from dgemma_lsp.infill.graphemes import is_border
 from dgemma_lsp.infill.judging.judge import judge_edit
 from dgemma_lsp.infill.repairs.broken import Broken, View
 from dgemma_lsp.infill.repairs.delimiters import changes
-from dgemma_lsp.infill.rewrite import RewriteLimits
 from dgemma_lsp.infill.segments import Canvas, Known, Span
 from dgemma_lsp.infill.trim import site_of, trim
 from dgemma_lsp.infill.types import (

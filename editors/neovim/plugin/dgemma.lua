@@ -43,10 +43,17 @@ plug('n', 'accept-all', 'accept_all', 'accept all hunks')
 plug('n', 'dismiss-all', 'dismiss_all', 'reject all hunks')
 plug('n', 'rewrite', 'rewrite', 'rewrite the line at the cursor')
 plug('n', 'mend', 'mend', 'mend what does not parse at the cursor')
-for _, name in ipairs({ 'rewrite', 'mend' }) do
+plug('n', 'redo', 'redo', 'make the hunk at the cursor anew')
+plug('n', 'bolder', 'bolder', 'make all hunks anew, further from the old text')
+plug('n', 'closer', 'closer', 'make all hunks anew, closer to the old text')
+plug('n', 'pin', 'pin', 'pin the line at the cursor, or unpin it')
+plug('n', 'holes', 'holes', 'fill the marked holes in the window')
+plug('n', 'confidence', 'confidence', 'underline what the model was not sure of')
+plug('n', 'weakest', 'weakest', 'go to what the model was least sure of')
+for _, name in ipairs({ 'rewrite', 'mend', 'pin', 'holes' }) do
   vim.keymap.set('x', ('<Plug>(dgemma-%s)'):format(name), (':Dgemma %s<CR>'):format(name), {
     silent = true,
-    desc = ('dgemma: %s the selection'):format(name),
+    desc = ('dgemma: %s in the selection'):format(name),
   })
 end
 
@@ -60,6 +67,13 @@ local function highlights()
     DgemmaHint = 'Comment',
     DgemmaAdd = 'DiffAdd',
     DgemmaDelete = 'DiffDelete',
+    DgemmaNoise = 'NonText',
+    DgemmaGuess = 'Comment',
+    DgemmaSettled = 'Normal',
+    DgemmaPin = 'DiagnosticInfo',
+    DgemmaWeak = 'DiagnosticUnderlineHint',
+    DgemmaWeaker = 'DiagnosticUnderlineWarn',
+    DgemmaWeakest = 'DiagnosticUnderlineError',
   }) do
     vim.api.nvim_set_hl(0, name, { link = link, default = true })
   end
@@ -72,7 +86,17 @@ vim.api.nvim_create_autocmd('LspAttach', {
   callback = function(event)
     local client = vim.lsp.get_client_by_id(event.data.client_id)
     if client and client.name == 'dgemma' then
-      require('dgemma.suggest').attach(event.buf)
+      require('dgemma.follow').attach(event.buf)
+    end
+  end,
+})
+
+vim.api.nvim_create_autocmd('LspProgress', {
+  group = group,
+  callback = function(event)
+    local client = vim.lsp.get_client_by_id(event.data.client_id)
+    if client and client.name == 'dgemma' then
+      require('dgemma.status').progress(event.data.params.value)
     end
   end,
 })

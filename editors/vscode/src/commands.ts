@@ -47,11 +47,11 @@ export async function toggleLanguage(): Promise<void> {
   const document = window.activeTextEditor?.document;
   if (document !== undefined) {
     const id = document.languageId;
-    await setLanguage(id, !enabledFor(id, quiet(document.uri).languages));
+    await setLanguage(id, !enabledFor(id, quiet(document.uri).languages), document.uri);
   }
 }
 
-/** Put suggestions to sleep for some minutes, or wake them; in this window alone. */
+/** Put suggestions to sleep for some minutes, or wake them; for this workspace, also reloaded. */
 export async function snooze(suggest: Suggest): Promise<void> {
   const times = [...new Set([snoozeMinutes(), 5, 15, 30, 60])].filter((each) => each > 0);
   const asleep = Date.now() < suggest.snoozedUntil;
@@ -61,7 +61,7 @@ export async function snooze(suggest: Suggest): Promise<void> {
   ];
   const picked = await window.showQuickPick(entries, { title: l10n.t('dgemma: Snooze') });
   if (picked !== undefined) {
-    suggest.snoozedUntil = picked.minutes > 0 ? Date.now() + picked.minutes * MINUTE_MS : 0;
+    await suggest.snooze(picked.minutes > 0 ? Date.now() + picked.minutes * MINUTE_MS : 0);
   }
 }
 

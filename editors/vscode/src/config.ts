@@ -7,7 +7,13 @@ import type { Mode } from './gate';
 export const SECTION = 'dgemma';
 
 /** First parts of the names of settings that only the extension reads; the server refuses them. */
-export const EXTENSION_ONLY = ['server', 'languages', 'disabledFiles', 'snoozeMinutes'] as const;
+export const EXTENSION_ONLY = [
+  'server',
+  'languages',
+  'disabledFiles',
+  'snoozeMinutes',
+  'confidence',
+] as const;
 
 function section(scope?: Uri): WorkspaceConfiguration {
   return workspace.getConfiguration(SECTION, scope);
@@ -47,22 +53,46 @@ export function snoozeMinutes(): number {
   return section().get<number>('snoozeMinutes', 15);
 }
 
+export interface Weakness {
+  readonly afterAccept: boolean;
+  /** Tokens of a smaller probability are weak. */
+  readonly below: number;
+}
+
+/** What is underlined, and when. */
+export function weakness(scope?: Uri): Weakness {
+  const config = section(scope);
+  return {
+    afterAccept: config.get<boolean>('confidence.afterAccept', false),
+    below: config.get<number>('confidence.below', 0.6),
+  };
+}
+
+/** Choose a model, on this machine alone. */
+export async function setModel(name: string): Promise<void> {
+  await update('runtime.model', name);
+}
+
 /** Set the mode where it is set already: the workspace when it says something, else the user. */
 export async function setMode(mode: Mode): Promise<void> {
   await update('mode', mode);
 }
 
-/** Turn a language on or off. */
-export async function setLanguage(language: string, enabled: boolean): Promise<void> {
-  const now = section().get<Record<string, boolean>>('languages', {});
-  await update('languages', { ...now, [language]: enabled });
+/** Turn a language on or off, where that is set for a document already. */
+export async function setLanguage(language: string, enabled: boolean, scope?: Uri): Promise<void> {
+  const now = section(scope).get<Record<string, boolean>>('languages', {});
+  await update('languages', { ...now, [language]: enabled }, scope);
 }
 
-async function update(name: string, value: unknown): Promise<void> {
-  const config = section();
+async function update(name: string, value: unknown, scope?: Uri): Promise<void> {
+  const config = section(scope);
   const found = config.inspect(name);
-  const inWorkspace = found?.workspaceValue !== undefined;
-  const target = inWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global;
+  const target =
+    found?.workspaceFolderValue !== undefined
+      ? ConfigurationTarget.WorkspaceFolder
+      : found?.workspaceValue !== undefined
+        ? ConfigurationTarget.Workspace
+        : ConfigurationTarget.Global;
   await config.update(name, value, target);
 }
 

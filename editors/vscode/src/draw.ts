@@ -8,58 +8,56 @@ import {
   type TextEditor,
   ThemeColor,
 } from 'vscode';
-import { columns, type Hunk, rowsOf } from './hunks';
+import { columns, linesOf, rowsOf } from './hunks';
+import { type Piece, rangeOf } from './pieces';
+import { printable } from './text';
 
 /** Columns between the longest line and the new ones. */
 const GAP = 3;
 
-export type Decision = 'open' | 'accepted' | 'rejected';
-
-/** A proposal that is being decided. */
-export interface Review {
-  readonly document: TextDocument;
-  readonly oldText: string;
-  readonly hunks: readonly Hunk[];
-  readonly decisions: Decision[];
-  /** First line of the old text in the document, and how many lines it has. */
-  first: number;
-  readonly lineCount: number;
+function isShown(piece: Piece): boolean {
+  return piece.decision === 'open' && !piece.busy;
 }
 
 /** The old lines that go: their text without the blanks around it. */
-export function removals(review: Review): DecorationOptions[] {
-  return review.hunks.flatMap((hunk, index) => {
-    if (review.decisions[index] === 'rejected') {
-      return [];
-    }
-    const hoverMessage = hover(review, hunk);
-    return Array.from({ length: hunk.oldEnd - hunk.oldStart }, (_, row) => {
-      const line = review.document.lineAt(review.first + hunk.oldStart + row);
-      const start = line.range.start.translate(0, line.firstNonWhitespaceCharacterIndex);
-      return { range: new Range(start, line.range.end), hoverMessage };
+export function removals(document: TextDocument, pieces: readonly Piece[]): DecorationOptions[] {
+  return pieces.filter(isShown).flatMap((piece) => {
+    const hoverMessage = hover(piece);
+    const { start, end } = rangeOf(document, piece);
+    const last = end.character > 0 ? end.line + 1 : end.line;
+    return Array.from({ length: Math.max(0, last - start.line) }, (_, row) => {
+      const line = document.lineAt(start.line + row);
+      const from = line.range.start.translate(0, line.firstNonWhitespaceCharacterIndex);
+      return { range: new Range(from, line.range.end), hoverMessage };
     });
   });
 }
 
 /** The new lines: a column of their own, to the right of all lines that they stand beside. */
-export function additions(review: Review, editor: TextEditor): DecorationOptions[] {
-  const { document } = review;
+export function additions(editor: TextEditor, all: readonly Piece[]): DecorationOptions[] {
+  const { document } = editor;
   const option = editor.options.tabSize;
   const tabSize = typeof option === 'number' ? option : 4;
-  const rows = rowsOf(review.hunks, review.first, document.lineCount);
+  const pieces = all.filter(isShown);
+  const hunks = pieces.map((piece) => {
+    const { start, end } = rangeOf(document, piece);
+    const addedLines = linesOf(piece.newText).map((line) => line.replace(/[\r\n]+$/, ''));
+    return { oldStart: start.line, oldEnd: end.line, addedLines };
+  });
+  const rows = rowsOf(hunks, 0, document.lineCount);
   const widthOf = (line: number) => columns(document.lineAt(line).text, tabSize);
   const column = Math.max(...rows.map((row) => widthOf(row.line))) + GAP;
   const width = Math.max(...rows.map((row) => columns(row.text, tabSize)));
   return rows.flatMap((row) => {
-    const hunk = review.hunks[row.hunk];
-    if (hunk === undefined || review.decisions[row.hunk] === 'rejected') {
+    const piece = pieces[row.hunk];
+    if (piece === undefined) {
       return [];
     }
     const end = document.lineAt(row.line).range.end;
     return [
       {
         range: new Range(end, end),
-        hoverMessage: hover(review, hunk),
+        hoverMessage: hover(piece),
         renderOptions: {
           after: {
             contentText: `+ ${printable(row.text, tabSize, width)} `,
@@ -75,22 +73,10 @@ export function additions(review: Review, editor: TextEditor): DecorationOptions
   });
 }
 
-/** A line whose blanks stay as they are in a decoration, filled up to a number of columns. */
-function printable(text: string, tabSize: number, width: number): string {
-  const fill = ' '.repeat(Math.max(0, width - columns(text, tabSize)));
-  return (expand(text, tabSize) + fill).replaceAll(' ', '\u00a0');
-}
-
-function expand(text: string, tabSize: number): string {
-  let out = '';
-  for (const char of text) {
-    out += char === '\t' ? ' '.repeat(tabSize - (columns(out, tabSize) % tabSize)) : char;
-  }
-  return out;
-}
-
-function hover(review: Review, hunk: Hunk): MarkdownString {
-  const old = review.oldText.slice(hunk.from, hunk.to).match(/[^\r\n]+|^(?=\r?\n)/gm) ?? [];
-  const lines = [...old.map((line) => `-${line}`), ...hunk.addedLines.map((line) => `+${line}`)];
+/** A piece as a diff. */
+export function hover(piece: Pick<Piece, 'oldText' | 'newText'>): MarkdownString {
+  const signed = (sign: string, text: string) =>
+    linesOf(text).map((line) => sign + line.replace(/[\r\n]+$/, ''));
+  const lines = [...signed('-', piece.oldText), ...signed('+', piece.newText)];
   return new MarkdownString().appendCodeblock(lines.join('\n'), 'diff');
 }

@@ -13,9 +13,9 @@ export interface Found {
 export interface Places {
   /** The setting; empty when it is not set. */
   readonly setting: readonly string[];
-  /** Interpreters selected for the workspace, best first; none while it is not trusted. */
+  /** Interpreters selected for the workspace, best first. */
   readonly interpreters: readonly string[];
-  /** Folders of the workspace; none while it is not trusted. */
+  /** Folders of the workspace. */
   readonly folders: readonly string[];
   /** The value of PATH. */
   readonly path: string;

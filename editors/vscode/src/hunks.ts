@@ -125,7 +125,11 @@ export interface Row {
  * @param first Line of the document where the old text begins.
  * @param lineCount Lines of the document.
  */
-export function rowsOf(hunks: readonly Hunk[], first: number, lineCount: number): Row[] {
+export function rowsOf(
+  hunks: readonly Pick<Hunk, 'oldStart' | 'addedLines'>[],
+  first: number,
+  lineCount: number,
+): Row[] {
   const rows: Row[] = [];
   hunks.forEach((hunk, index) => {
     const start = Math.min(first + hunk.oldStart, lineCount - 1);

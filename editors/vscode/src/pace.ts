@@ -1,19 +1,28 @@
-// How long to wait after a key before the server is asked, by how fast a person types.
-// Times are milliseconds and come in as arguments; knows no editor.
+// How long to wait after a key before the server is asked: by how fast a person types, how long
+// answers take, and what became of earlier ones. Times are milliseconds and come in as arguments;
+// knows no editor.
 
 /** Longer gaps between keys are pauses to think, and say nothing of how fast somebody types. */
 const PAUSE_MS = 1000;
-/** Share of the newest gap in the running mean. */
+/** Share of the newest gap, answer or outcome in the running means. */
 const WEIGHT = 0.3;
+const OUTCOME_WEIGHT = 0.1;
 /** A wait of this many gaps outlasts most keys in the middle of a word. */
 const GAPS = 1.25;
 /** The wait never exceeds this many times the wait that is set. */
 const MOST = 4;
+/** An answer this quick costs so little that half the wait will do; one ten times as slow a half more. */
+const QUICK_MS = 100;
+const SLOW_MS = 1000;
+/** Share of answers taken that is neither good nor bad. */
+const USUAL = 0.3;
 
-/** The gaps between keys of one window. */
+/** What one window knows of the person at it. */
 export class Pace {
   private last: number | undefined;
   private mean: number | undefined;
+  private latency: number | undefined;
+  private taken = USUAL;
 
   /** Take in a key typed at a time. */
   key(now: number): void {
@@ -25,6 +34,19 @@ export class Pace {
     this.mean = this.mean === undefined ? gap : this.mean + WEIGHT * (gap - this.mean);
   }
 
+  /** Take in how long an answer took. */
+  answered(milliseconds: number): void {
+    this.latency =
+      this.latency === undefined
+        ? milliseconds
+        : this.latency + WEIGHT * (milliseconds - this.latency);
+  }
+
+  /** Take in what became of an answer that was shown: 1 when it was taken, 0 when not. */
+  outcome(taken: number): void {
+    this.taken += OUTCOME_WEIGHT * (taken - this.taken);
+  }
+
   /**
    * How much longer to wait than the server does by itself.
    *
@@ -34,8 +56,24 @@ export class Pace {
     if (this.mean === undefined || base <= 0) {
       return 0;
     }
-    const whole = Math.min(this.mean * GAPS, base * MOST);
+    const whole = Math.min(this.mean * GAPS * this.byLatency() * this.byOutcomes(), base * MOST);
     return Math.max(0, Math.round(whole - base));
+  }
+
+  /** Half for quick answers, one and a half for slow ones, by the logarithm between them. */
+  private byLatency(): number {
+    if (this.latency === undefined) {
+      return 1;
+    }
+    const share = Math.log(this.latency / QUICK_MS) / Math.log(SLOW_MS / QUICK_MS);
+    return 0.5 + Math.min(1, Math.max(0, share));
+  }
+
+  /** Down to 0.8 for somebody who takes all, up to 1.6 for somebody who takes nothing. */
+  private byOutcomes(): number {
+    return this.taken < USUAL
+      ? 1 + (0.6 * (USUAL - this.taken)) / USUAL
+      : 1 - (0.2 * (this.taken - USUAL)) / (1 - USUAL);
   }
 }
 

@@ -10,11 +10,15 @@ import {
   RevealOutputChannelOn,
   State,
   type TextDocumentFilter,
+  type WorkDoneProgressBegin,
+  type WorkDoneProgressEnd,
+  type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
+import { CELL_SCHEME, Cells, isCell } from './cells';
 import { forServer, serverCommand } from './config';
 import { type Found, find } from './find';
 import { log, textOf } from './log';
-import { EXTENDED, type ExtendedParams } from './protocol';
+import { EXTENDED, type ExtendedParams, PREVIEW, type PreviewParams } from './protocol';
 import { selected } from './python';
 import { isSetUp, ownEnvironment } from './setup';
 
@@ -22,16 +26,23 @@ import { isSetUp, ownEnvironment } from './setup';
 export const DOCUMENTS: TextDocumentFilter[] = [
   { scheme: 'file' },
   { scheme: 'untitled' },
-  { scheme: 'vscode-notebook-cell' },
+  { scheme: CELL_SCHEME },
 ];
+
+/** What the names of progress begin with when a model is fetched. */
+const FETCHING = 'dgemma-pull-';
+export type Fetching = WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd;
 
 /** Whether the server is told of a document. */
 export function isServed(document: TextDocument): boolean {
   return DOCUMENTS.some((each) => 'scheme' in each && each.scheme === document.uri.scheme);
 }
 
-/** `missing`: none was found. `failed`: one was, and did not start or did not stay. */
-export type Running = 'idle' | 'missing' | 'starting' | 'running' | 'failed';
+/**
+ * `missing`: none was found. `failed`: one was, and did not start or did not stay. `untrusted`:
+ * none is looked for, since the workspace is not trusted.
+ */
+export type Running = 'idle' | 'untrusted' | 'missing' | 'starting' | 'running' | 'failed';
 
 export class Server {
   private client: LanguageClient | undefined;
@@ -39,6 +50,13 @@ export class Server {
   private work: Promise<void> = Promise.resolve();
   private readonly changed = new EventEmitter<Running>();
   readonly onDidChange = this.changed.event;
+  /** Notebook cells as the server has them. */
+  readonly cells = new Cells(
+    async (method, params) => await this.client?.sendNotification(method, params),
+    (document) => this.uriOf(document),
+  );
+  /** Takes the progress of a model that is fetched, which the client would show out of sight. */
+  onFetching: ((params: Fetching) => void) | undefined;
   running: Running = 'idle';
   /** Why it failed. */
   problem: string | undefined;
@@ -49,6 +67,7 @@ export class Server {
       Middleware['provideInlineCompletionItems']
     >,
     private readonly onExtended: (params: ExtendedParams) => void,
+    private readonly onPreview: (params: PreviewParams) => void,
   ) {}
 
   /** The command that runs or ran last. */
@@ -90,6 +109,31 @@ export class Server {
       : await this.client.sendRequest<Result>(method, params, token);
   }
 
+  /**
+   * Ask about places in a document, which are moved where the server has it in another way.
+   *
+   * @throws As `ask` does.
+   */
+  async askAbout<Result>(
+    document: TextDocument,
+    method: string,
+    params: unknown,
+    token?: CancellationToken,
+  ): Promise<Result> {
+    await this.cells.refresh(document);
+    const moved = this.cells.toServer(document, params);
+    return this.cells.fromServer(document, await this.ask<Result>(method, moved, token));
+  }
+
+  /** Tell the server something; lost when it does not run. */
+  tell(method: string, params: unknown): void {
+    if (this.client !== undefined && this.running === 'running') {
+      this.client
+        .sendNotification(method, params)
+        .catch((error: unknown) => log().debug(`${method}: ${textOf(error)}`));
+    }
+  }
+
   /** The document's URI as the server has it. */
   uriOf(document: TextDocument): string {
     return this.client?.code2ProtocolConverter.asUri(document.uri) ?? document.uri.toString();
@@ -118,6 +162,10 @@ export class Server {
 
   private async begin(): Promise<void> {
     await this.end(); // one that failed leaves a client behind
+    if (!workspace.isTrusted) {
+      this.become('untrusted');
+      return;
+    }
     this.found = await this.look();
     const [program, ...rest] = this.found?.command ?? [];
     if (program === undefined) {
@@ -149,6 +197,7 @@ export class Server {
       }
     });
     client.onNotification(EXTENDED, this.onExtended);
+    client.onNotification(PREVIEW, this.onPreview);
     try {
       await client.start();
     } catch (error) {
@@ -172,14 +221,11 @@ export class Server {
   }
 
   private async look(): Promise<Found | undefined> {
-    const trusted = workspace.isTrusted;
     return find(
       {
         setting: serverCommand(),
         interpreters: await selected(),
-        folders: trusted
-          ? (workspace.workspaceFolders ?? []).map((folder) => folder.uri.fsPath)
-          : [],
+        folders: (workspace.workspaceFolders ?? []).map((folder) => folder.uri.fsPath),
         path: process.env.PATH ?? '',
         own: isSetUp(this.context) ? ownEnvironment(this.context) : '',
         platform: process.platform,
@@ -196,7 +242,35 @@ export class Server {
       progressOnInitialization: false,
       initializationFailedHandler: () => false,
       middleware: {
-        provideInlineCompletionItems: this.provideInlineCompletionItems,
+        didOpen: async (document, next) => {
+          await next(document);
+          await this.cells.refresh(document);
+        },
+        didChange: async (event, next) => {
+          await (isCell(event.document) ? this.cells.changed(event.document) : next(event));
+        },
+        didClose: async (document, next) => {
+          this.cells.forget(document);
+          await next(document);
+        },
+        handleWorkDoneProgress: (token, params, next) => {
+          if (this.onFetching !== undefined && String(token).startsWith(FETCHING)) {
+            this.onFetching(params);
+          } else {
+            next(token, params);
+          }
+        },
+        provideInlineCompletionItems: async (document, position, context, token, next) => {
+          await this.cells.refresh(document);
+          const lines = this.cells.linesBefore(document);
+          return await this.provideInlineCompletionItems(
+            document,
+            position,
+            context,
+            token,
+            (same, here, ...rest) => next(same, here.translate(lines), ...rest),
+          );
+        },
         workspace: {
           configuration: async (params, token, next) => {
             const answers = await next(params, token);

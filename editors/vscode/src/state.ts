@@ -4,7 +4,16 @@ import type { Mode, Silence } from './gate';
 import type { StatusResult } from './protocol';
 import type { Running } from './server';
 
-export type Kind = 'missing' | 'error' | 'off' | 'snoozed' | 'busy' | 'loading' | 'manual' | 'idle';
+export type Kind =
+  | 'untrusted'
+  | 'missing'
+  | 'error'
+  | 'off'
+  | 'snoozed'
+  | 'busy'
+  | 'loading'
+  | 'manual'
+  | 'idle';
 
 export interface Known {
   readonly running: Running;
@@ -17,6 +26,9 @@ export interface Known {
 
 /** The one thing to show: what keeps suggestions away before what is going on. */
 export function kindOf(known: Known): Kind {
+  if (known.running === 'untrusted') {
+    return 'untrusted';
+  }
   if (known.running === 'missing') {
     return 'missing';
   }

@@ -18,7 +18,7 @@ import {
 import { quiet } from './config';
 import { enabledFor } from './gate';
 import { log, textOf } from './log';
-import { STATUS, type StatusResult } from './protocol';
+import { type RuntimeStatus, STATUS, type StatusResult } from './protocol';
 import { DOCUMENTS, isServed, type Server } from './server';
 import { type Kind, kindOf, newest, type Why } from './state';
 import type { Suggest } from './suggest';
@@ -30,6 +30,7 @@ const EVERY_MS = 15_000;
 const SOON_MS = 400;
 
 const ICONS: Record<Kind, string> = {
+  untrusted: '$(workspace-untrusted)',
   missing: '$(desktop-download)',
   error: '$(warning)',
   off: '$(circle-slash)',
@@ -168,6 +169,8 @@ export class StatusItems {
       minute: '2-digit',
     });
     switch (kind) {
+      case 'untrusted':
+        return l10n.t('nothing is started, since this workspace is not trusted');
       case 'missing':
         return l10n.t('not set up');
       case 'error':
@@ -194,10 +197,11 @@ export class StatusItems {
     if (runtime) {
       lines.push(
         [l10n.t('Model'), runtime.model],
-        [l10n.t('Device'), runtime.device || l10n.t('none yet')],
+        [l10n.t('Device'), deviceOf(runtime)],
+        [l10n.t('State'), stateOf(runtime)],
         [
-          l10n.t('State'),
-          `${runtime.state}${runtime.residentMb > 0 ? `, ${runtime.residentMb} MiB` : ''}`,
+          l10n.t('Memory'),
+          runtime.residentMb > 0 ? l10n.t('{0} MiB', runtime.residentMb) : l10n.t('none'),
         ],
       );
     } else if (this.status !== undefined) {
@@ -238,14 +242,19 @@ export class StatusItems {
     const entries: Entry[] = [
       ...facts,
       { label: '', kind: QuickPickItemKind.Separator },
+      ...(kind === 'untrusted'
+        ? [action(l10n.t('Manage Workspace Trust'), 'workbench.trust.manage')]
+        : []),
       ...(kind === 'missing' ? [action(l10n.t('Set Up'), 'dgemma.setUp')] : []),
       action(settings.mode === 'off' ? l10n.t('Turn On') : l10n.t('Turn Off'), 'dgemma.toggle'),
       action(l10n.t('Set Mode…'), 'dgemma.setMode'),
       action(l10n.t('Snooze…'), 'dgemma.snooze'),
+      action(l10n.t('Choose Model…'), 'dgemma.chooseModel'),
       action(l10n.t('Free GPU Memory'), 'dgemma.freeMemory'),
       action(l10n.t('Restart'), 'dgemma.restart'),
       action(l10n.t('Doctor Report'), 'dgemma.doctor'),
       action(l10n.t('Show Log'), 'dgemma.showLog'),
+      action(l10n.t('Statistics…'), 'dgemma.statistics'),
     ];
     const picked = await window.showQuickPick(entries, {
       title: l10n.t('dgemma'),
@@ -255,6 +264,18 @@ export class StatusItems {
       await commands.executeCommand(picked.command);
     }
   }
+}
+
+function deviceOf(runtime: RuntimeStatus): string {
+  const what = [runtime.device || l10n.t('none yet'), runtime.dtype].filter((each) => each !== '');
+  const why = runtime.deviceReason === '' ? '' : ` (${runtime.deviceReason})`;
+  return what.join(', ') + why;
+}
+
+function stateOf(runtime: RuntimeStatus): string {
+  const share =
+    runtime.progress === null ? '' : l10n.t(', {0} %', Math.round(runtime.progress * 100));
+  return `${runtime.state}${runtime.state === 'ready' ? '' : share}`;
 }
 
 function escaped(text: string): string {

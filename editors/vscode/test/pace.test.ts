@@ -44,6 +44,25 @@ test('it follows a change of speed', () => {
   assert.ok(pace.wait(75) < before / 2);
 });
 
+test('quick answers are waited for less, slow ones more', () => {
+  const [quick, usual, slow] = [typing(150), typing(150), typing(150)];
+  quick.answered(20);
+  slow.answered(2000);
+  assert.ok(quick.wait(75) < usual.wait(75));
+  assert.ok(usual.wait(75) < slow.wait(75));
+});
+
+test('whoever takes what is shown waits less than whoever never does', () => {
+  const [takes, usual, leaves] = [typing(150), typing(150), typing(150)];
+  for (let each = 0; each < 20; each++) {
+    takes.outcome(1);
+    leaves.outcome(0);
+  }
+  assert.ok(takes.wait(75) < usual.wait(75));
+  assert.ok(usual.wait(75) < leaves.wait(75));
+  assert.ok(leaves.wait(75) <= 225); // at most four times, the server's wait included
+});
+
 const shown: Shown = { uri: 'file:///a', line: 1, before: '  return ', text: 'a + b\nc' };
 
 test('typing into what is shown', () => {

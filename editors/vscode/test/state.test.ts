@@ -25,6 +25,8 @@ const loading = {
     message: '',
     model: 'm',
     device: '',
+    deviceReason: '',
+    dtype: '',
     residentMb: 0,
   },
 };

@@ -9,6 +9,7 @@ from pathlib import Path
 from dgemma_runtime.engine.base import Engine
 from dgemma_runtime.engine.diffusion import DiffusionEngine
 from dgemma_runtime.models import resolve_spec
+from dgemma_runtime.remote import is_remote
 from dgemma_wire.settings import RuntimeSettings
 
 
@@ -30,6 +31,10 @@ def make_engine(
     Raises:
         ModelError: ``settings.model`` names no model.
     """
+    if is_remote(settings.model):
+        from dgemma_runtime.remote.engine import RemoteEngine
+
+        return RemoteEngine(settings, clock=clock)
     return DiffusionEngine(
         resolve_spec(settings.model),
         settings,

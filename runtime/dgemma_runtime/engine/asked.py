@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, PartSpan
+from dgemma_runtime.encoding import EncodedSegment, encode_request
 from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts, Source, make_source
+from dgemma_runtime.engine.starts import lines_free
 from dgemma_runtime.job import Job
 from dgemma_runtime.models.base import ModelSpec
-from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText, encode_request
+from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText
 from dgemma_wire.errors import DenoiseFailed, FailureCode
-from dgemma_wire.messages import Clamped, Denoise, Free, Kept, Piece, Renoise, Request
+from dgemma_wire.messages import Clamped, Denoise, Free, Kept, Piece, Renoise, Request, Weigh
 
 MAX_CANDIDATES = 8
 
@@ -32,7 +34,7 @@ class Asked:
     """
 
     source: Source
-    segments: tuple[ClampedIds | FreeSlots | PartSpan, ...]
+    segments: tuple[EncodedSegment | PartSpan, ...]
     spans: tuple[SpanText, ...]
 
 
@@ -43,17 +45,29 @@ def check_request(request: Request) -> None:
         DenoiseFailed: ``bad_request`` when one of them is out of bounds.
     """
     wrong = None
+    if isinstance(request, Weigh):
+        return
     if not 1 <= request.candidates <= MAX_CANDIDATES:
         wrong = f"`candidates` is {request.candidates}; 1 to {MAX_CANDIDATES} are possible."
     elif request.max_steps is not None and request.max_steps < 1:
         wrong = f"`max_steps` is {request.max_steps}; at least 1 is needed."
-    elif isinstance(request, Denoise) and any(
-        isinstance(segment, Free) and segment.max_lines is not None and segment.max_lines < 1
-        for segment in request.segments
-    ):
-        wrong = "`max_lines` of a free segment is below 1."
+    elif isinstance(request, Denoise):
+        free = (segment for segment in request.segments if isinstance(segment, Free))
+        wrong = next(filter(None, map(_wrong_with, free)), None)
     if wrong is not None:
         raise DenoiseFailed(FailureCode.BAD_REQUEST, wrong)
+
+
+def _wrong_with(span: Free) -> str | None:
+    most = span.max_lines
+    if most is not None and most < 1:
+        return "`max_lines` of a free segment is below 1."
+    if not 0 < span.noise <= 1:  # not a number is neither
+        return f"`noise` of a free segment is {span.noise}; it is over 0 and up to 1."
+    lines = (span.start or "").count("\n") + 1
+    if most is not None and lines > most:
+        return f"The start of a free segment takes {lines} lines; its `max_lines` is {most}."
+    return None
 
 
 def read_request(job: Job, codec: Codec, spec: ModelSpec, kept: KeptDrafts) -> Asked:
@@ -67,15 +81,18 @@ def read_request(job: Job, codec: Codec, spec: ModelSpec, kept: KeptDrafts) -> A
     request = job.request
     if isinstance(request, Renoise):
         return _go_on(job.peer, request, codec, spec, kept)
-    prompt = spec.prompt.lay_out(request.prefix, request.rewrite)
+    assert isinstance(request, Denoise), "weighing is no matter of a canvas"
+    starts = [s.start or "" for s in request.segments if isinstance(s, Free)]
+    _check_length("starts of the spans", starts, spec.layout.canvas_tokens)
+    last = max((i for i, s in enumerate(request.segments) if isinstance(s, Free)), default=-1)
+    after = "".join(s.text for s in request.segments[last + 1 :] if isinstance(s, Clamped))
     encoded = encode_request(
         codec,
-        prompt.file,
+        spec.prompt.lay_out(request.prefix, request.rewrite, request.context, after),
         request.segments,
         prefix_tokens=spec.limits.prefix_tokens,
         tail_tokens=spec.layout.tail_tokens,
         start_ids=spec.start_ids,
-        kept=prompt.block,
     )
     source = make_source(encoded, request.adapter, rewrites=request.rewrite is not None)
     return Asked(source, encoded.segments, encoded.spans)
@@ -117,6 +134,11 @@ def check_pieces(spans: Sequence[Sequence[Piece]], lengths: Sequence[int]) -> No
                 raise DenoiseFailed(
                     FailureCode.BAD_REQUEST, "A free piece of a draft must name its `tokens`."
                 )
+            if isinstance(piece, Free) and piece.start is not None:
+                raise DenoiseFailed(
+                    FailureCode.BAD_REQUEST,
+                    "A free piece of a draft cannot begin as a text; clamp what is to stay.",
+                )
             if not isinstance(piece, Kept):
                 continue
             if not at <= piece.start <= piece.end <= length:
@@ -131,13 +153,8 @@ def check_pieces(spans: Sequence[Sequence[Piece]], lengths: Sequence[int]) -> No
 def _pieces(
     codec: Codec, pieces: Sequence[Piece], draft: DraftSpan, text: SpanText, canvas_tokens: int
 ) -> tuple[ClampedIds | FreeSlots, ...]:
-    known = sum(len(piece.text) for piece in pieces if isinstance(piece, Clamped))
-    if known > canvas_tokens * MAX_CHARS_PER_TOKEN:
-        raise DenoiseFailed(
-            FailureCode.CONTEXT_TOO_LONG,
-            f"The clamped pieces of a span have {known} characters, which do not fit into the "
-            f"model's canvas of {canvas_tokens} positions.",
-        )
+    known = [piece.text for piece in pieces if isinstance(piece, Clamped)]
+    _check_length("clamped pieces of a span", known, canvas_tokens)
     made: list[ClampedIds | FreeSlots] = []
     for piece in pieces:
         match piece:
@@ -157,6 +174,17 @@ def _pieces(
     return tuple(made)
 
 
+def _check_length(what: str, texts: Sequence[str], canvas_tokens: int) -> None:
+    """Refuse texts that cannot fit into a canvas before they are made tokens."""
+    chars = sum(map(len, texts))
+    if chars > canvas_tokens * MAX_CHARS_PER_TOKEN:
+        raise DenoiseFailed(
+            FailureCode.CONTEXT_TOO_LONG,
+            f"The {what} have {chars} characters, which do not fit into the model's canvas of "
+            f"{canvas_tokens} positions.",
+        )
+
+
 def _without_blank(codec: Codec, part: ClampedIds) -> ClampedIds:
     """Return kept tokens without the healed blank, which is no part of the draft's text."""
     first = codec.decode(part.ids[:1])
@@ -171,15 +199,12 @@ def _text_of(
     codec: Codec, part: PartSpan, pieces: Sequence[Piece], draft: DraftSpan, text: SpanText
 ) -> SpanText:
     """Return how a span is read that is known in part: the known lines are used up already."""
-    left = text.max_lines
-    if left is not None:
-        known = [i for piece in part.pieces if isinstance(piece, ClampedIds) for i in piece.ids]
-        left -= codec.decode(known).count("\n")
-        if left < 1:
-            raise DenoiseFailed(
-                FailureCode.BAD_REQUEST,
-                f"The pieces of a span take more lines than the {text.max_lines} it may have.",
-            )
+    left = lines_free(codec, part, text.max_lines)
+    if left is not None and left < 1:
+        raise DenoiseFailed(
+            FailureCode.BAD_REQUEST,
+            f"The pieces of a span take more lines than the {text.max_lines} it may have.",
+        )
     last = pieces[-1] if pieces else None
     kept_end = isinstance(last, Kept) and last.end == len(draft.ids)
     return replace(text, max_lines=left, complete=draft.complete if kept_end else True)

@@ -30,10 +30,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an engine made of a job; candidates best first."""
+    """What an engine made of a job: candidates best first, or the weights of a ``Weigh``."""
 
     candidates: tuple[Candidate, ...]
     timings: Timings
+    weights: tuple[float, ...] = ()
 
 
 class Engine(Protocol):

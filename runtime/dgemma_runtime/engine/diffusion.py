@@ -8,51 +8,39 @@ that a runtime without torch can still say what is missing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dgemma_runtime import environment
-from dgemma_runtime.canvas import Canvas, lay_out
-from dgemma_runtime.engine.asked import Asked, check_request, read_request
+from dgemma_runtime.engine.asked import check_request, read_request
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.engine.files import describe_files, locate_weights
 from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDraft, KeptDrafts
 from dgemma_runtime.engine.shelf import AdapterShelf
+from dgemma_runtime.engine.work import (
+    Clock,
+    DraftSink,
+    Loaded,
+    Work,
+    check_time,
+    lay_out_asked,
+    weigh_texts,
+)
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
 from dgemma_runtime.models.base import ModelSpec
-from dgemma_runtime.text import Codec, complete_at, lines_left, load_codec
+from dgemma_runtime.text import load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
-from dgemma_wire.messages import Candidate, Draft, RuntimeState, Timings
+from dgemma_wire.messages import Candidate, Denoise, RuntimeState, Timings, Weigh
 from dgemma_wire.settings import RuntimeSettings
 
 if TYPE_CHECKING:
-    import torch
-
-    from dgemma_runtime.engine.prefix_cache import PrefixCache
-    from dgemma_runtime.engine.state import Problem, State
-    from dgemma_runtime.models.base import ModelAdapter, PrefixState
+    pass
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
-DraftSink = Callable[[Draft], None]
-
-_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What is there between ``load`` and ``unload``."""
-
-    shelf: AdapterShelf
-    codec: Codec
-    cache: PrefixCache
-    device: torch.device
 
 
 class DiffusionEngine:
@@ -84,7 +72,7 @@ class DiffusionEngine:
         self._cache_dir = cache_dir
         self._adapters_dir = adapters_dir
         self._clock = clock
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._kept = KeptDrafts(clock)
 
     def files(self) -> dict[str, str]:
@@ -108,6 +96,7 @@ class DiffusionEngine:
 
             from dgemma_runtime.engine import device as devices
             from dgemma_runtime.engine.prefix_cache import PrefixCache
+            from dgemma_runtime.engine.room import room_for_prefixes
         except ImportError as error:
             raise ModelError(
                 f"The model's libraries cannot be imported ({error}). Install them with "
@@ -122,7 +111,8 @@ class DiffusionEngine:
         try:
             with torch.inference_mode():
                 adapter = adapter_loader(self._spec.architecture)(self._spec, path, place, dtype)
-                codec = load_codec(self._spec.folder / "tokenizer.json")
+                controls = self._spec.prompt.controls
+                codec = load_codec(self._spec.folder / "tokenizer.json", controls)
         except Exception as error:
             if devices.is_out_of_memory(error):
                 devices.free_memory()
@@ -132,7 +122,9 @@ class DiffusionEngine:
                 ) from error
             raise
         # A CPU is held for long by few tokens; a GPU wants many at once.
-        cache = PrefixCache(adapter, pass_tokens=128 if place.type == "cpu" else 1024)
+        pass_tokens = 128 if place.type == "cpu" else 1024
+        room = room_for_prefixes(self._spec, place, dtype)
+        cache = PrefixCache(adapter, room, pass_tokens)
         rewrites = self._spec.rewrite_adapter
         shelf = AdapterShelf(
             adapter,
@@ -140,7 +132,7 @@ class DiffusionEngine:
             self._adapters_dir,
             rewrites=self._spec.folder / rewrites if rewrites else None,
         )
-        self._loaded = _Loaded(shelf, codec, cache, place)
+        self._loaded = Loaded(shelf, codec, cache, place)
         log.info(
             "loaded %s onto %s (%s), %d threads, in %.1f s",
             self.model,
@@ -190,32 +182,35 @@ class DiffusionEngine:
             "tokens.",
         )
 
-    def _answer(self, loaded: _Loaded, job: Job, on_draft: DraftSink) -> Answer:
+    def _answer(self, loaded: Loaded, job: Job, on_draft: DraftSink) -> Answer:
         request, spec = job.request, self._spec
         began = self._clock()
         job.check()
         check_request(request)
-        _check_time(job, self._clock())
+        check_time(job, self._clock())
+        if isinstance(request, Weigh):
+            return weigh_texts(loaded, job, request, spec, self._clock)
         asked = read_request(job, loaded.codec, spec, self._kept)
         source, shelf = asked.source, loaded.shelf
         find = shelf.for_rewrites if source.rewrites else shelf.get
         adapter = find(source.adapter)
-        prefix_ids, canvas = lay_out(asked.source.request.prefix_ids, asked.segments, spec.layout)
+        prefix_ids, laid = lay_out_asked(spec, loaded.codec, asked, request.seed)
         laid_out = self._clock()
 
         def still_wanted() -> None:
             job.check()
-            _check_time(job, self._clock())
+            check_time(job, self._clock())
 
         still_wanted()
         prefix, cached = loaded.cache.encode(prefix_ids, still_wanted)
         prefilled = self._clock()
         job.check()
 
-        work = _Work(spec, self._clock, loaded, job, asked, canvas, prefix, adapter, on_draft)
+        work = Work(spec, self._clock, loaded, job, request, asked, laid, prefix, adapter, on_draft)
         found: list[tuple[Candidate, tuple[DraftSpan, ...]]] = []
-        for number in range(request.candidates):
-            made = work.candidate(number)
+        causal = isinstance(request, Denoise) and request.causal
+        for number in range(1 if causal else request.candidates):
+            made = work.causal() if causal else work.candidate(number)
             if made is None:
                 break
             if all(made[0].texts != other.texts for other, _ in found):
@@ -240,131 +235,4 @@ class DiffusionEngine:
                 cached_tokens=cached,
                 doubt_ms=work.doubt_ms,
             ),
-        )
-
-
-@dataclass(slots=True)
-class _Work:
-    """The candidates of one job: what they share, and the draft clock that runs across them."""
-
-    spec: ModelSpec
-    clock: Clock
-    loaded: _Loaded
-    job: Job
-    asked: Asked
-    canvas: Canvas
-    prefix: PrefixState
-    adapter: ModelAdapter
-    on_draft: DraftSink
-    step_ms: list[float] = field(default_factory=list)
-    doubt_ms: float = 0.0
-    drafted: float | None = None
-
-    def candidate(self, number: int) -> tuple[Candidate, tuple[DraftSpan, ...]] | None:
-        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
-
-        Returns:
-            The candidate, and what is to be kept of its spans.
-
-        Raises:
-            JobCancelled: The job is no longer wanted.
-            DenoiseFailed: No time was left for the first candidate's first step.
-        """
-        import torch
-
-        from dgemma_runtime.engine import loop
-        from dgemma_runtime.engine.drafts import make_candidate
-
-        spec, job, loaded = self.spec, self.job, self.loaded
-        spans, codec = self.asked.spans, loaded.codec
-        free = sum(self.canvas.free)
-        problem = loop.make_problem(
-            self.canvas,
-            loaded.device,
-            max_steps=job.request.max_steps or spec.sampler.max_steps or free,
-            sample=number > 0 or not spec.sampler.greedy_first,
-            end_ids=spec.end_ids,
-            needed=lambda span, earlier, ids: complete_at(
-                codec, ids, lines_left(codec, earlier, spans[span].max_lines)
-            ),
-        )
-        generator = torch.Generator(device=loaded.device)
-        generator.manual_seed(candidate_seed(job.request.seed, number))
-        state = loop.begin(problem, spec.noise, generator)
-        stopped = "steps"
-        while state.steps < problem.max_steps:
-            job.check()
-            if job.deadline is not None and self.clock() >= job.deadline:
-                if number == 0 and state.steps == 0:
-                    _check_time(job, job.deadline)
-                if state.steps == 0:
-                    return None
-                stopped = "deadline"
-                break
-            before = self.clock()
-            state = loop.step(
-                self.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
-            )
-            self._draft(number, problem, state, before)
-            if state.settled:
-                stopped = "settled"
-                break
-        doubts: Mapping[int, float] = {}
-        if job.request.doubt:
-            doubts = self._doubts(problem, state, generator)
-        return make_candidate(codec, problem, state, spans, stopped, doubts)
-
-    def _doubts(
-        self, problem: Problem, state: State, generator: torch.Generator
-    ) -> Mapping[int, float]:
-        """Measure the doubt of a finished draft, as far as there is time."""
-        from dgemma_runtime.engine import doubt
-
-        def go_on() -> bool:
-            self.job.check()
-            return self.job.deadline is None or self.clock() < self.job.deadline
-
-        before = self.clock()
-        found = doubt.measure(
-            self.adapter, self.prefix, problem, state, self.spec.noise, generator, go_on
-        )
-        self.doubt_ms += (self.clock() - before) * 1000
-        return found
-
-    def _draft(self, number: int, problem: Problem, state: State, before: float) -> None:
-        """Note the step's time and show the canvas when a draft is due."""
-        now = self.clock()
-        self.step_ms.append((now - before) * 1000)
-        wait = self.job.request.draft_every_ms
-        if wait is None or (self.drafted is not None and (now - self.drafted) * 1000 < wait):
-            return
-        from dgemma_runtime.engine.drafts import draft_spans
-
-        self.drafted = now
-        self.on_draft(
-            Draft(
-                id=self.job.request.id,
-                candidate=number,
-                step=state.steps,
-                max_steps=problem.max_steps,
-                spans=draft_spans(
-                    self.loaded.codec,
-                    problem,
-                    state,
-                    self.asked.spans,
-                    self.spec.noise.kind,
-                ),
-            )
-        )
-
-
-def candidate_seed(seed: int, number: int) -> int:
-    """Return the seed of a candidate's own random stream; the first one's is the request's."""
-    return (seed + number * _SEED_STEP) % 2**63
-
-
-def _check_time(job: Job, now: float) -> None:
-    if job.deadline is not None and now >= job.deadline:
-        raise DenoiseFailed(
-            FailureCode.DEADLINE, "The deadline passed before the first denoise step."
         )

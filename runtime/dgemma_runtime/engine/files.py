@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from dgemma_runtime.catalog import find
 from dgemma_runtime.engine.base import LoadProgress
 from dgemma_runtime.models.base import BaseFolder, ModelSpec
+from dgemma_runtime.models.checkpoint_files import defects
 from dgemma_wire.errors import ModelError
 
 
@@ -34,10 +36,18 @@ def locate_weights(
     own = spec.folder / "base.safetensors"
     if own.is_file():
         return own
-    if not any(spec.folder.glob("*.safetensors")):
-        raise ModelError(f"{spec.folder} holds no weights (*.safetensors).")
-    if not (spec.folder / "tokenizer.json").is_file():
-        raise ModelError(f"{spec.folder} holds no tokenizer.json.")
+    if spec.architecture not in ("diffusion_gemma", "masked_sequence"):
+        if not any(spec.folder.glob("*.safetensors")):
+            raise ModelError(f"{spec.folder} holds no weights (*.safetensors).")
+        if not (spec.folder / "tokenizer.json").is_file():
+            raise ModelError(f"{spec.folder} holds no tokenizer.json.")
+    elif wrong := defects(spec.folder):
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise ModelError(
+            f"The checkpoint in {spec.folder} is damaged: {'; '.join(wrong[:3])}{more}. "
+            f"`dgemma models verify {spec.name if find(spec.name) else spec.folder}` looks at all "
+            "of it; fetch or copy these files again."
+        )
     return spec.folder
 
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dgemma_runtime.text import EncodedRequest
+from dgemma_runtime.encoding import EncodedRequest
 from dgemma_wire.errors import DenoiseFailed, FailureCode
 
 ROOM = 64

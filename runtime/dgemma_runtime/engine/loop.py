@@ -23,7 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from dgemma_runtime.canvas import Canvas, NeededTokens, read_span
+from dgemma_runtime.canvas import NO_TOKEN, Canvas, NeededTokens, read_span
 from dgemma_runtime.engine import sampler, stopping
 from dgemma_runtime.engine.state import Problem, State
 from dgemma_runtime.engine.verify import verify, wants_verifying
@@ -65,7 +65,7 @@ def make_problem(
 
 
 def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
-    """Return the state before the first step: noise at every free position."""
+    """Return the state before the first step: noise at the free positions that begin as nothing."""
     if noise.kind is NoiseKind.UNIFORM:
         start = torch.empty_like(problem.known)
         start[problem.free] = sampler.uniform_noise(
@@ -73,6 +73,8 @@ def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
         )
     else:
         start = torch.full_like(problem.known, noise.mask_id)
+    begins = torch.tensor(problem.canvas.begins, device=start.device)
+    start = torch.where(begins == NO_TOKEN, start, begins)
     tokens = sampler.clamp(start, problem.known, problem.free)
     return State(
         tokens=tokens,

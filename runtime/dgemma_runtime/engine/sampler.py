@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+_ENTROPY_ROWS = 64
+
 
 def temperature_at(steps_left: int, max_steps: int, t_min: float, t_max: float) -> Tensor:
     """Return the temperature with ``steps_left`` of ``max_steps`` to go, falling linearly.
@@ -44,8 +46,13 @@ def draw(logits: Tensor, generator: Generator, top_k: int = 0) -> Tensor:
 def entropies(logits: Tensor) -> Tensor:
     """Return the entropy of each row of ``logits`` (rows, vocab), in nats.
 
-    The steps are those of ``torch.distributions.Categorical``, bit for bit.
+    The steps are those of ``torch.distributions.Categorical``, bit for bit. Rows are taken some at
+    a time: they need four tensors as large as their logits.
     """
+    return torch.cat([_entropies(rows) for rows in logits.split(_ENTROPY_ROWS)])
+
+
+def _entropies(logits: Tensor) -> Tensor:
     log_probabilities = logits - logits.logsumexp(dim=-1, keepdim=True)
     probabilities = torch.softmax(log_probabilities, dim=-1)
     # A banned token has probability 0 and logit -inf, whose product is not a number.

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dgemma_runtime import catalog
 from dgemma_runtime.canvas import Layout
+from dgemma_runtime.catalog import folders
+from dgemma_runtime.models import masked_spec
 from dgemma_runtime.models.base import (
     Acceptance,
     BaseFolder,
@@ -21,7 +25,8 @@ from dgemma_runtime.models.base import (
     NoiseKind,
     SamplerConfig,
 )
-from dgemma_runtime.prompt import layout_named
+from dgemma_runtime.prompt import GEMMA, RAW, layout_named
+from dgemma_runtime.prompt.gemma import TURN
 from dgemma_wire.errors import ModelError
 from dgemma_wire.messages import Capabilities, ModelLimits, RewriteKind
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 ADAPTERS: dict[str, str] = {
     "diffusion_gemma": "dgemma_runtime.models.diffusion_gemma:load_adapter",
     "llama_canvas_lora": "dgemma_runtime.models.causal_canvas:load_adapter",
+    masked_spec.ARCHITECTURE: "dgemma_runtime.models.masked_sequence:load_adapter",
 }
 """Architecture to ``module:function`` that loads its adapter; see ``AdapterLoader``."""
 
@@ -39,6 +45,9 @@ AdapterLoader = Callable[[ModelSpec, Path, "torch.device", "torch.dtype"], Model
 
 _SPAN_TOKENS = 32
 _PREFIX_TOKENS = 4096
+_SPANS = 16
+"""Spans that share a canvas: such a model is trained to denoise any positions of it."""
+_CONTEXT_TOKENS = 1024  # what is far is seen by a sixth of the layers only
 
 
 def adapter_loader(architecture: str) -> AdapterLoader:
@@ -56,19 +65,33 @@ def resolve_spec(model: str) -> ModelSpec:
     """Turn the ``model`` setting into a spec.
 
     Raises:
-        ModelError: It names no model; the text says what is accepted.
+        ModelError: It names no model, or one that is not on this machine; the text says what to
+            do.
     """
-    if model == "embedded":
+    if model == catalog.EMBEDDED:
         return read_spec(embedded_folder() / "model.json")
+    if (known := catalog.find(model)) is not None:
+        return replace(_read_checkpoint_spec(folders.require(known)), name=known.name)
     folder = Path(model).expanduser()
     if (folder / "model.json").is_file():
         return read_spec(folder / "model.json")
     if (folder / "config.json").is_file():
-        return read_diffusion_gemma_spec(folder)
+        return _read_checkpoint_spec(folder)
     raise ModelError(
-        f"The model {model!r} was not found. Accepted are `embedded`, the folder of a "
-        "DiffusionGemma checkpoint (with a config.json), and a folder with a model.json of dgemma."
+        f"The model {model!r} was not found. Accepted are `embedded` and the other names of "
+        "`dgemma models list`, the folder of a DiffusionGemma checkpoint (with a config.json), and "
+        "a folder with a model.json of dgemma."
     )
+
+
+def _read_checkpoint_spec(folder: Path) -> ModelSpec:
+    """Make the spec of a checkpoint as ``transformers`` saves one, by its class."""
+    config = _read_json(folder / "config.json")
+    if config.get("model_type") == "qwen2":
+        told = folder / "tokenizer_config.json"
+        tokenizer = _read_json(told) if told.is_file() else {}
+        return masked_spec.make_masked_spec(folder, config, tokenizer)
+    return read_diffusion_gemma_spec(folder)
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -111,6 +134,10 @@ def _capabilities(data: dict[str, Any]) -> Capabilities:
     return Capabilities(
         rewrites=msgspec.convert(data.get("rewrites", []), type=tuple[RewriteKind, ...]),
         least_score=data.get("least_score"),
+        instructions=bool(data.get("instructions", False)),
+        context_tokens=int(data.get("context_tokens", 0)),
+        spans=int(data.get("spans", 1)),
+        weighs=bool(data.get("weighs", False)),
     )
 
 
@@ -139,7 +166,9 @@ def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
         text = _set_fields(config["text_config"])
         canvas = int(config.get("canvas_length") or 256)
         vocab_size = int(text["vocab_size"])
-        prefix = min(_PREFIX_TOKENS, int(text["max_position_embeddings"]) - canvas)
+        prompt = GEMMA if _talks(folder) else RAW
+        positions = int(text["max_position_embeddings"])
+        prefix = min(_PREFIX_TOKENS, positions - canvas - prompt.after_tokens)
         start = int(text.get("bos_token_id", 2))
         end = generation.get("eos_token_id", text.get("eos_token_id", 1))
         bound = generation.get("sampler_config", {}).get("entropy_bound", 0.1)
@@ -172,7 +201,23 @@ def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
         sampler=sampler,
         start_ids=(start,),
         end_ids=tuple(end) if isinstance(end, list) else (int(end),),
+        prompt=prompt,
+        capabilities=Capabilities(
+            instructions=prompt is GEMMA,
+            context_tokens=min(_CONTEXT_TOKENS, max(0, prefix // 4)),
+            spans=_SPANS,
+        ),
     )
+
+
+def _talks(folder: Path) -> bool:
+    """Say whether a checkpoint was trained on conversations: then it has a template for them."""
+    texts = (folder / "chat_template.jinja", folder / "tokenizer_config.json")
+    try:
+        told = [path.read_text(encoding="utf-8") for path in texts if path.is_file()]
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} cannot be read: {error}") from error
+    return any(TURN.name in text and "add_generation_prompt" in text for text in told)
 
 
 def _set_fields(fields: dict[str, Any]) -> dict[str, Any]:

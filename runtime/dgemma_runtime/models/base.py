@@ -174,13 +174,16 @@ class PrefixState(Protocol):
 class ReadsCausally(Protocol):
     """A model whose untouched causal pass can also say what comes next."""
 
-    def causal_logits(self, ids: Sequence[int], prefix: PrefixState, count: int) -> Tensor:
+    def causal_logits(
+        self, ids: Sequence[int], prefix: PrefixState, count: int, *, keep: bool = False
+    ) -> Tensor:
         """Predict causally what follows each of the last ``count`` of ``ids`` behind a prefix.
 
         Args:
             ids: At least ``count`` tokens.
-            prefix: Read, and left as it was.
+            prefix: Read, and left as it was unless ``keep``.
             count: Rows wanted.
+            keep: Append ``ids`` to ``prefix``.
 
         Returns:
             Logits (count, vocab) in float32; the caller may write to them.

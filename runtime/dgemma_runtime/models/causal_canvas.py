@@ -145,12 +145,17 @@ class CausalCanvas:
         logits[:, : special.banned] = -torch.inf
         return logits
 
-    def causal_logits(self, ids: Sequence[int], prefix: PrefixState, count: int) -> Tensor:
+    def causal_logits(
+        self, ids: Sequence[int], prefix: PrefixState, count: int, *, keep: bool = False
+    ) -> Tensor:
         """Predict what follows each of the last ``count`` of ``ids``; see ``ReadsCausally``."""
         weights, special = self.weights, self.special
         tokens = torch.tensor(ids, device=weights.embedding.device)
         # Written behind the prefix's end, where the next pass writes over it.
-        x = self._run(weights.prefix, weights.embedding[tokens], _own(prefix), causal=True)
+        state = _own(prefix)
+        x = self._run(weights.prefix, weights.embedding[tokens], state, causal=True)
+        if keep:
+            state.extend(len(ids))
         hidden = F.rms_norm(x[-count:], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
         logits = F.linear(hidden, weights.head).float()
         logits[:, : special.banned] = -torch.inf
@@ -171,52 +176,66 @@ class CausalCanvas:
     def _run(
         self, layers: tuple[Layer, ...], x: Tensor, state: KeyValues, *, causal: bool
     ) -> Tensor:
-        """Run a trunk over ``x`` (rows, hidden) placed behind the prefix; writes keys and values.
+        return run_layers(self.dims, self.inverse_frequencies, layers, x, state, causal=causal)
 
-        They land behind the prefix's end, where only this pass sees them unless ``extend`` counts
-        them in.
-        """
-        dims = self.dims
-        rows, start = x.shape[0], state.length
-        end = start + rows
-        if end > dims.max_positions:
-            raise ValueError(f"{end} positions; the model has {dims.max_positions}")
-        store = state.reserve(end)
-        groups = dims.heads // dims.kv_heads
-        cos, sin = self._rotation(start, end, x.dtype)
-        mask = None
-        if causal and rows > 1:
-            mask = torch.full((rows, end), -torch.inf, dtype=x.dtype, device=x.device)
-            mask = mask.triu(start + 1).repeat(groups, 1)  # (groups * rows, end)
-        split = (dims.heads + dims.kv_heads) * dims.head_dim
-        for layer, keys_values in zip(layers, store, strict=True):
-            h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
-            mixed = F.linear(h, layer.qkv, layer.qkv_bias)
-            turned = _rotate(mixed[:, :split].view(rows, -1, dims.head_dim), cos, sin)
-            keys_values[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
-            keys_values[1, :, start:end] = (
-                mixed[:, split:].view(rows, dims.kv_heads, dims.head_dim).transpose(0, 1)
-            )
-            queries = turned[:, : dims.heads] * dims.head_dim**-0.5
-            queries = queries.view(rows, dims.kv_heads, groups, dims.head_dim).permute(1, 2, 0, 3)
-            queries = queries.reshape(dims.kv_heads, groups * rows, dims.head_dim)
-            scores = torch.bmm(queries, keys_values[0, :, :end].transpose(1, 2))
-            if mask is not None:
-                scores += mask
-            mixed = torch.bmm(scores.softmax(-1), keys_values[1, :, :end])
-            mixed = mixed.view(dims.kv_heads, groups, rows, dims.head_dim).permute(2, 0, 1, 3)
-            x = x + F.linear(mixed.reshape(rows, -1), layer.out)
-            h = F.rms_norm(x, (dims.hidden,), layer.norm_mlp, dims.norm_eps)
-            gate, up = F.linear(h, layer.gate_up).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
-        return x
 
-    def _rotation(self, start: int, end: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine (rows, 1, head_dim) of the positions from ``start`` to ``end``."""
-        positions = torch.arange(start, end, device=self.inverse_frequencies.device)
-        angles = positions.float()[:, None] * self.inverse_frequencies
-        angles = torch.cat([angles, angles], -1)[:, None]
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+def run_layers(
+    dims: Dims,
+    inverse_frequencies: Tensor,
+    layers: tuple[Layer, ...],
+    x: Tensor,
+    state: KeyValues,
+    *,
+    causal: bool,
+) -> Tensor:
+    """Run a trunk over ``x`` (rows, hidden) placed behind the prefix; writes keys and values.
+
+    They land behind the prefix's end, where only this pass sees them unless ``extend`` counts
+    them in.
+    """
+    rows, start = x.shape[0], state.length
+    end = start + rows
+    if end > dims.max_positions:
+        raise ValueError(f"{end} positions; the model has {dims.max_positions}")
+    store = state.reserve(end)
+    groups = dims.heads // dims.kv_heads
+    cos, sin = _rotation(inverse_frequencies, start, end, x.dtype)
+    mask = None
+    if causal and rows > 1:
+        mask = torch.full((rows, end), -torch.inf, dtype=x.dtype, device=x.device)
+        mask = mask.triu(start + 1).repeat(groups, 1)  # (groups * rows, end)
+    split = (dims.heads + dims.kv_heads) * dims.head_dim
+    for layer, keys_values in zip(layers, store, strict=True):
+        h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
+        mixed = F.linear(h, layer.qkv, layer.qkv_bias)
+        turned = _rotate(mixed[:, :split].view(rows, -1, dims.head_dim), cos, sin)
+        keys_values[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
+        keys_values[1, :, start:end] = (
+            mixed[:, split:].view(rows, dims.kv_heads, dims.head_dim).transpose(0, 1)
+        )
+        queries = turned[:, : dims.heads] * dims.head_dim**-0.5
+        queries = queries.view(rows, dims.kv_heads, groups, dims.head_dim).permute(1, 2, 0, 3)
+        queries = queries.reshape(dims.kv_heads, groups * rows, dims.head_dim)
+        scores = torch.bmm(queries, keys_values[0, :, :end].transpose(1, 2))
+        if mask is not None:
+            scores += mask
+        mixed = torch.bmm(scores.softmax(-1), keys_values[1, :, :end])
+        mixed = mixed.view(dims.kv_heads, groups, rows, dims.head_dim).permute(2, 0, 1, 3)
+        x = x + F.linear(mixed.reshape(rows, -1), layer.out)
+        h = F.rms_norm(x, (dims.hidden,), layer.norm_mlp, dims.norm_eps)
+        gate, up = F.linear(h, layer.gate_up).chunk(2, -1)
+        x = x + F.linear(F.silu(gate) * up, layer.down)
+    return x
+
+
+def _rotation(
+    inverse_frequencies: Tensor, start: int, end: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine (rows, 1, head_dim) of the positions from ``start`` to ``end``."""
+    positions = torch.arange(start, end, device=inverse_frequencies.device)
+    angles = positions.float()[:, None] * inverse_frequencies
+    angles = torch.cat([angles, angles], -1)[:, None]
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import (
     DiffusionGemmaForBlockDiffusion,
 )
-from transformers.utils.import_utils import is_accelerate_available
 
 from dgemma_runtime.models.base import ModelSpec, PrefixState
-from dgemma_wire.errors import ModelError
+from dgemma_runtime.models.packed.forms import WeightForm
+from dgemma_runtime.models.packed.load import load
 
 
 class RewindableSlidingLayer(DynamicSlidingWindowLayer):
@@ -216,18 +216,9 @@ def _own(prefix: PrefixState) -> GemmaPrefix:
 def load_adapter(
     spec: ModelSpec, base: Path, device: torch.device, dtype: torch.dtype
 ) -> DiffusionGemma:
-    """Read a checkpoint from the folder ``base``.
+    """Read the text part of a checkpoint from the folder ``base``; the vision tower stays there.
 
     Raises:
-        ModelError: The folder lacks safetensors or does not fit the class.
+        ModelError: A file or a weight is missing, broken, or does not fit the class.
     """
-    # Straight onto the device where that is possible: the large checkpoint does not fit twice.
-    direct = {"": str(device)} if is_accelerate_available() else None
-    try:
-        model = DiffusionGemmaForBlockDiffusion.from_pretrained(
-            str(base), dtype=dtype, local_files_only=True, use_safetensors=True, device_map=direct
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"The checkpoint {base} cannot be read: {error}") from error
-    nn.Module.to(model, device=device)
-    return DiffusionGemma(model.eval())
+    return DiffusionGemma(load(base, WeightForm.PLAIN, device, dtype))

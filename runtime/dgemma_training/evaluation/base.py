@@ -20,12 +20,14 @@ from dgemma_lsp.infill.capture import budget_for, capture
 from dgemma_lsp.infill.trigger import find_hole
 from dgemma_lsp.infill.types import Hole, HoleKind
 from dgemma_lsp.infill.validate import check
+from dgemma_runtime.encoding import encode_request
 from dgemma_runtime.engine import device as devices
 from dgemma_runtime.engine.files import locate_weights
 from dgemma_runtime.models import resolve_spec
 from dgemma_runtime.models.base import BaseFolder, ModelSpec
 from dgemma_runtime.models.canvas_weights import read_tensors
-from dgemma_runtime.text import Codec, encode_request, load_codec, read_text
+from dgemma_runtime.prompt import Prompt
+from dgemma_runtime.text import Codec, load_codec, read_text
 from dgemma_training.evaluation.asking import Answer, snapshot_of
 from dgemma_training.evaluation.items import EvaluationError, Item
 from dgemma_training.evaluation.judging import cut_at_tail
@@ -83,7 +85,7 @@ class BaseSystem:
         lines = None if "\n" in row.middle.strip() else 1
         request = encode_request(
             self._codec,
-            context.prefix,
+            Prompt(context.prefix),
             (Free(max_lines=lines),),
             prefix_tokens=spec.limits.prefix_tokens,
             tail_tokens=0,

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dgemma_lsp.infill import rewrite as asked
+from dgemma_lsp.infill.blocks import Block
 from dgemma_lsp.infill.types import Declined, Snapshot
 from dgemma_lsp.languages import by_id
 from dgemma_lsp.pipeline import Options, to_ask
@@ -129,7 +130,8 @@ async def ask_rewrite(name: str, client: RuntimeClient, task: Task, number: int)
     welcome = await client.welcome()
     if isinstance(selection, Declined):
         return RewriteOutcome(name, task, declined=True)
-    canvas = asked.lay_out(snapshot, selection, rewrite.instruction, welcome.limits)
+    block = Block.of(selection)
+    canvas = asked.lay_out(snapshot, block, rewrite.instruction, welcome.limits)
     if isinstance(canvas, Declined):
         return RewriteOutcome(name, task, declined=True)
     try:

@@ -20,6 +20,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 TIDY = "def add(one, two):\n    '''漢字🦜'''\n    c = one + two\n    return c"
+AREA = "def area(w, h):\n    a = w * h\n    log(w)\n    log(h)\n    return a"
+SLOWLY = AREA.replace("a = w * h", "first = w\n    second = h").replace("n a", "n first * second")
+DOUBT: dict[str, Any] = {
+    "tokens": "words",
+    "probabilities": {
+        "alpha + beta * gamma": [0.99, 0.9, 0.7, 0.95, 0.2],
+        "width": [0.99],
+        "height": [0.5],
+    },
+}
 RULES: list[dict[str, Any]] = [
     {"when": "def loop", "text": "total += each\n        count += 1"},
     {"when": "def price", "text": "total * rate"},
@@ -32,6 +42,26 @@ RULES: list[dict[str, Any]] = [
     {"instruction": "tidy up", "text": TIDY},
     {"instruction": "take long", "text": "    x = 2", "steps": 20, "step_ms": 50},
     {"instruction": "rename c to total", "text": "    total = a + b\n    return total"},
+    {
+        "instruction": "speak up",
+        "original": AREA,
+        "text": AREA.replace("a =", "area =")[:-1] + "area",
+    },
+    {"instruction": "speak up", "original": "    return a", "text": "    return w * h"},
+    {"instruction": "speak up", "original": "    a = w * h", "text": "    surface = w * h"},
+    {"instruction": "go slowly", "original": AREA, "text": SLOWLY, "steps": 30, "step_ms": 40},
+    {"instruction": "go slowly", "original": "    return a", "text": "    return 1"},
+    {"instruction": "go slowly", "text": "    return 2", "steps": 300, "step_ms": 40},
+    {"instruction": "pinned", "spans": ["one = 1", "two = 2"], "text": "one = 1"},
+    {"when": "def holes", "spans": ["width", "height", "1"], "text": "alone", **DOUBT},
+    {
+        "when": "# slow holes",
+        "spans": ["width", "height"],
+        "text": "alone",
+        "steps": 300,
+        "step_ms": 40,
+    },
+    {"when": "def doubt", "text": "alpha + beta * gamma", **DOUBT},
 ]
 REWRITES: list[dict[str, Any]] = [
     {"kind": "tidy", "instruction": "tidy up", "success": 0.8, "languages": ["python"]},
@@ -44,7 +74,7 @@ def start(program: Path) -> Iterator[Neovim]:
     """Start a Neovim and a runtime that plays the script."""
     folder = Path(tempfile.mkdtemp(prefix="dg-"))
     before = os.environ.get("DGEMMA_TEST_SCRIPT")
-    scripted = Scripted(folder, rules=RULES, rewrites=REWRITES)
+    scripted = Scripted(folder, rules=RULES, rewrites=REWRITES, instructions=True)
     editor = Neovim(folder, SETTINGS, program, DGEMMA_RUNTIME_DIR=str(folder))
     yield editor
     editor.close()

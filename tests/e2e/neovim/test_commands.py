@@ -27,21 +27,27 @@ def complete(nvim: Neovim, line: str) -> list[str]:
 
 def test_completion_of_the_command(nvim: Neovim) -> None:
     nvim.open("x = 1\n")
-    assert complete(nvim, "Dgemma s") == ["snooze", "status", "stop"]
+    assert complete(nvim, "Dgemma s") == ["skip", "snooze", "stats", "status", "stop"]
     assert complete(nvim, "Dgemma mode ") == ["auto", "manual", "off"]
     assert complete(nvim, "1,2Dgemma toggle b") == ["buffer"]
     assert complete(nvim, "Dgemma toggle buffer ") == []
     nvim.lua("vim.g.DGEMMA_REWRITES = { 'rename c to total' }")
     assert complete(nvim, "Dgemma rewrite rename c t") == ["to total"]
+    assert complete(nvim, "Dgemma redo rename c t") == ["to total"]
+    assert complete(nvim, "Dgemma redo a") == ["all"]
+    assert complete(nvim, "Dgemma stats ") == ["erase"]
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("Dgemma nonsense", "there is no `nonsense`; there are accept, disable"),
+        ("Dgemma nonsense", "there is no `nonsense`; there are accept, bolder"),
         ("Dgemma mode loud", ":Dgemma mode auto|manual|off"),
         ("Dgemma snooze soon", ":Dgemma snooze [minutes]"),
         ("Dgemma enable everything", ":Dgemma enable [buffer]"),
+        ("Dgemma redo", "no rewrite waits for a decision"),
+        ("Dgemma bolder", "no rewrite waits for a decision"),
+        ("Dgemma cancel", "nothing is under way"),
     ],
 )
 def test_wrong_words_are_told(nvim: Neovim, command: str, said: str) -> None:

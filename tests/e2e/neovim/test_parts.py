@@ -171,11 +171,11 @@ def test_several_changes_and_carriage_returns(bare: Neovim) -> None:
 
 def test_arguments_of_an_instruction(bare: Neovim) -> None:
     instruction = "rename {a} to {b}, all of {a}"
-    assert call(bare, "rewrite.arguments", instruction) == ["a", "b"]
-    filled = call(bare, "rewrite.filled", instruction, {"a": "x%1", "b": "y"})
+    assert call(bare, "offers.arguments", instruction) == ["a", "b"]
+    filled = call(bare, "offers.filled", instruction, {"a": "x%1", "b": "y"})
     assert filled == "rename x%1 to y, all of x%1"
-    assert call(bare, "rewrite.matches", filled, {"instruction": instruction})
-    assert not call(bare, "rewrite.matches", "rename x", {"instruction": instruction})
+    assert call(bare, "offers.matches", filled, {"instruction": instruction})
+    assert not call(bare, "offers.matches", "rename x", {"instruction": instruction})
 
 
 @pytest.mark.parametrize(

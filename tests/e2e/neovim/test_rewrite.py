@@ -36,7 +36,7 @@ def test_a_difference_is_shown_and_the_text_is_as_it_was(nvim: Neovim) -> None:
     assert drawn(nvim) == ([0, 1], [*TIDY.splitlines()[:3]])
     assert nvim.text() == BODY + REST
     screen = nvim.screen()[:6]
-    assert screen[0] == "def add(a, b):  1/1 tidy up: accept or reject"
+    assert screen[0] == "def add(a, b):  1/1 tidy up: accept, reject or redo"
     assert screen[1:] == ["    c = a + b", *TIDY.splitlines()]
 
 
@@ -83,14 +83,17 @@ def test_reject_all(nvim: Neovim) -> None:
     nvim.until_said("no rewrite waits for a decision")
 
 
-def test_a_change_of_the_text_ends_the_review(nvim: Neovim) -> None:
-    rewrite(nvim)
-    nvim.type("Go# more<Esc>")
+def test_a_change_of_its_own_line_takes_a_mend_back(nvim: Neovim) -> None:
+    nvim.open("def add(a, b):\n    c = (a + b\n    return c\n")
+    nvim.type(":2Dgemma mend<CR>")
+    nvim.until(lambda: drawn(nvim) == ([1], ["    c = (a + b)"]), "the difference")
+    nvim.type("ggO# above<Esc>Go# below<Esc>")
+    nvim.until(lambda: drawn(nvim) == ([2], ["    c = (a + b)"]), "the difference, moved")
+    nvim.type("3GA)<Esc>")
     nvim.until_said("the text was changed")
     assert drawn(nvim) == ([], [])
     nvim.type(":Dgemma accept all<CR>")
     nvim.until_said("no rewrite waits for a decision")
-    assert nvim.text() == BODY + REST + "\n# more"
 
 
 def test_an_answer_for_an_older_text_is_not_shown(nvim: Neovim) -> None:
@@ -133,6 +136,7 @@ def test_chosen_from_a_list_with_arguments_and_history(nvim: Neovim) -> None:
         "tidy up  (right in 80 %)",
         "rename {a} to {b}  (right in 50 %)",
         "take long  (right in 10 %)",
+        "in your own words …",
     ]
     nvim.type("<M-x>")
     nvim.until(lambda: not drawn(nvim)[1], "nothing drawn")
@@ -146,22 +150,34 @@ def test_chosen_from_a_list_with_arguments_and_history(nvim: Neovim) -> None:
 
 
 def test_it_says_beforehand_when_the_model_offers_none(nvim: Neovim) -> None:
+    """The script's model takes any instruction; what one says that does not is given here."""
     nvim.open("local x = 1\n", "a.lua")
+    nvim.lua(
+        "local client = require('dgemma.client') local request = client.request"
+        " client.request = function(found, method, params, buf, done)"
+        "  if method ~= 'dgemma/rewrites' then return request(found, method, params, buf, done) end"
+        "  return request(found, method, params, buf, function(problem, result)"
+        "   result.instructions, result.message = false, 'It was not trained for rewrites here.'"
+        "   client.request = request done(problem, result) end) end"
+    )
     nvim.type(":Dgemma rewrite<CR>")
-    nvim.until_said("not trained for rewrites")
+    nvim.until_said("It was not trained for rewrites here.")
 
 
 def test_it_says_why_nothing_came(nvim: Neovim) -> None:
     nvim.open("def f():\n    return 1\n")
     nvim.type(":Dgemma rewrite write a poem<CR>")
-    nvim.until_said("was not trained to do that in python")
+    nvim.until(nvim.said, "a reason")
+    assert drawn(nvim) == ([], [])
 
 
 def test_carriage_returns(nvim: Neovim) -> None:
     file = nvim.open(BODY.replace("\n", "\r\n") + "\r\n")
     nvim.type(":%Dgemma rewrite tidy up<CR>")
     nvim.until(lambda: drawn(nvim)[1], "the difference")
-    nvim.type("<M-a>:w<CR>")
+    nvim.type("<M-a>")
+    nvim.until_text(TIDY)
+    nvim.type(":w<CR>")
     wanted = (TIDY + "\n").replace("\n", "\r\n").encode()
     nvim.until(lambda: file.read_bytes() == wanted, "the file")
 

@@ -8,6 +8,25 @@ local waiting = 0
 ---@type fun()[]
 local listeners = {}
 
+local LEVELS = {
+  vim.log.levels.ERROR,
+  vim.log.levels.WARN,
+  vim.log.levels.INFO,
+  vim.log.levels.DEBUG,
+}
+
+---Have the server's messages told as all of ours are, and not in a way that waits for a key.
+function M.prepare()
+  vim.lsp.config(M.NAME, {
+    handlers = {
+      ['window/showMessage'] = function(_, params)
+        vim.notify(params.message, LEVELS[params.type] or vim.log.levels.INFO)
+        return vim.NIL
+      end,
+    },
+  })
+end
+
 ---Call a function whenever something begins or ends.
 ---@param listener fun()
 function M.on_change(listener)

@@ -13,6 +13,15 @@ local function say(text, level)
   vim.notify('dgemma: ' .. text, level or vim.log.levels.INFO)
 end
 
+---@param result boolean
+---@return boolean
+local function or_say_none(result)
+  if not result then
+    say('no rewrite waits for a decision in this buffer', vim.log.levels.WARN)
+  end
+  return result
+end
+
 local MODES = { auto = 'automatic', manual = 'manual', off = 'off' }
 
 ---@param word string?
@@ -47,9 +56,7 @@ local function decision(accepted)
   return {
     words = { 'all' },
     run = function(words)
-      if not require('dgemma.diff').decide(accepted, words[1] == 'all') then
-        say('no rewrite waits for a decision in this buffer', vim.log.levels.WARN)
-      end
+      or_say_none(require('dgemma.diff').decide(accepted, words[1] == 'all'))
     end,
   }
 end
@@ -94,6 +101,26 @@ local function stop_runtime(done)
   end)
 end
 
+---@param erase boolean
+local function statistics(erase)
+  local found = server()
+  if not found then
+    return
+  end
+  local method = erase and 'dgemma/eraseStatistics' or 'dgemma/statistics'
+  local buf = vim.api.nvim_get_current_buf()
+  client.request(found, method, vim.empty_dict(), buf, function(problem, result)
+    if problem then
+      say(problem, vim.log.levels.WARN)
+    elseif erase then
+      say('the statistics are forgotten')
+    elseif result then
+      local report = require('dgemma.statistics').report(result)
+      require('dgemma.window').float(report, 'dgemma statistics')
+    end
+  end)
+end
+
 local function doctor()
   local buf = require('dgemma.window').split({ 'dgemma doctor …' })
   local program = require('dgemma.program')
@@ -124,6 +151,72 @@ M.subcommands = {
   toggle = switch('toggle'),
   accept = decision(true),
   reject = decision(false),
+  skip = decision(false),
+  redo = {
+    words = { 'all' },
+    run = function(words)
+      local all = words[1] == 'all'
+      if all then
+        table.remove(words, 1)
+      end
+      local instruction = #words > 0 and table.concat(words, ' ') or nil
+      or_say_none(require('dgemma').redo(all, instruction))
+    end,
+  },
+  bolder = {
+    run = function()
+      or_say_none(require('dgemma.proposal').adjust(true))
+    end,
+  },
+  closer = {
+    run = function()
+      or_say_none(require('dgemma.proposal').adjust(false))
+    end,
+  },
+  pin = {
+    run = function(_, call)
+      require('dgemma').pin(range_of(call))
+    end,
+  },
+  unpin = {
+    run = function(_, call)
+      local range = range_of(call)
+      local buf = vim.api.nvim_get_current_buf()
+      require('dgemma.pins').clear(buf, range and range[1] - 1 or 0, range and range[2] - 1 or -1)
+    end,
+  },
+  holes = {
+    run = function(_, call)
+      require('dgemma').holes(range_of(call))
+    end,
+  },
+  confidence = {
+    run = function()
+      require('dgemma').confidence()
+    end,
+  },
+  cancel = {
+    run = function()
+      local ended = require('dgemma.models').cancel()
+      if not require('dgemma.running').cancel() and not ended then
+        say('nothing is under way', vim.log.levels.WARN)
+      end
+    end,
+  },
+  models = {
+    run = function(words)
+      local found = server()
+      if found then
+        require('dgemma.models').pick(found, words[1])
+      end
+    end,
+  },
+  stats = {
+    words = { 'erase' },
+    run = function(words)
+      statistics(words[1] == 'erase')
+    end,
+  },
   mode = {
     words = { 'auto', 'manual', 'off' },
     run = function(words)
@@ -175,11 +268,16 @@ M.subcommands = {
   },
   restart = {
     run = function()
-      stop_runtime(function()
+      local function start()
         client.restart(function()
           say('the server was started again')
         end)
-      end)
+      end
+      if client.any(vim.api.nvim_get_current_buf()) then
+        stop_runtime(start)
+      else
+        start() -- it has ended by itself
+      end
     end,
   },
   stop = {
@@ -224,11 +322,11 @@ function M.complete(lead, line)
   if #words <= 1 then
     return starting(vim.tbl_keys(M.subcommands), lead)
   end
-  if words[1] == 'rewrite' then
+  if words[1] == 'rewrite' or (words[1] == 'redo' and #words > 2) then
     local typed = table.concat(words, ' ', 2)
     return vim.tbl_map(function(text)
       return text:sub(#typed - #lead + 1) -- only the word at the cursor is replaced
-    end, starting(require('dgemma.rewrite').history(), typed))
+    end, starting(require('dgemma.offers').history(), typed))
   end
   local subcommand = M.subcommands[words[1]]
   return #words == 2 and subcommand and starting(subcommand.words or {}, lead) or {}

@@ -12,6 +12,9 @@ local M = {}
 ---@field hide fun(): boolean Whether suggestions must not be shown now; for other completion menus.
 ---@field command string[] Command line of `dgemma`; empty: found beside the server's.
 ---@field cmd string[] Command line of the language server; empty: that of the configuration.
+---@field filetypes table<string, boolean> False for those without suggestions; `*` is all others.
+---@field exclude string[] Globs of files without suggestions, of absolute paths.
+---@field confidence boolean Whether weak tokens are underlined whenever something was accepted.
 ---@field settings table Settings of the server.
 
 ---@class dgemma.Options
@@ -20,6 +23,9 @@ local M = {}
 ---@field hide? fun(): boolean
 ---@field command? string[]
 ---@field cmd? string[]
+---@field filetypes? table<string, boolean>
+---@field exclude? string[]
+---@field confidence? boolean
 ---@field settings? table
 
 ---@type dgemma.Config
@@ -31,6 +37,9 @@ local DEFAULTS = {
   end,
   command = {},
   cmd = {},
+  filetypes = {},
+  exclude = {},
+  confidence = false,
   settings = {},
 }
 
@@ -57,6 +66,16 @@ local function problem_of(options)
   for name, value in pairs(options.delay or {}) do
     if DEFAULTS.delay[name] == nil or type(value) ~= 'number' or value < 0 then
       return '`delay` has the numbers `min` and `max`, in milliseconds'
+    end
+  end
+  for _, value in pairs(options.filetypes or {}) do
+    if type(value) ~= 'boolean' then
+      return '`filetypes` has true or false for each file type'
+    end
+  end
+  for _, glob in pairs(options.exclude or {}) do
+    if type(glob) ~= 'string' or not pcall(vim.glob.to_lpeg, glob) then
+      return ('`exclude` has globs, and %s is none'):format(vim.inspect(glob))
     end
   end
 end

@@ -1,21 +1,30 @@
----Shows an edit as a difference in place, and applies what is accepted of it.
+---What is proposed for a buffer, place by place, until it is accepted or rejected.
 ---
----Old lines are highlighted and new ones drawn under them; the text itself is as it was until a
----hunk is accepted. Any other change of the buffer ends the review: its hunks were made for the
----text that was.
+---The text is as it was until something is accepted. It may be edited elsewhere meanwhile; where a
+---place itself is edited, its proposal is taken back, since it was made for the text that was.
+---A rewrite is decided upon by the server, which can make parts of it anew; other proposals here.
 local client = require('dgemma.client')
+local drawing = require('dgemma.drawing')
 local hunks = require('dgemma.hunks')
+local places = require('dgemma.places')
 
 local M = {}
 
-local namespace = vim.api.nvim_create_namespace('dgemma.diff')
+---@class dgemma.Decider
+---@field decide fun(review: dgemma.Review, chosen: dgemma.Place[], accepted: boolean, all: boolean)
+---@field refresh fun(review: dgemma.Review) Called when something of its lines was changed.
+---@field forget fun() Called when the review ends.
 
 ---@class dgemma.Review
 ---@field buf integer
 ---@field title string
----@field open dgemma.Hunk[] Those without a decision, first to last, where they are now.
----@field tick integer `changedtick` the hunks are for.
+---@field choices string What one can do, for a person.
+---@field open dgemma.Place[] Those without a decision, first to last.
+---@field first integer The first line that it is of, from 0, wherever it is now.
+---@field last integer The line behind them.
+---@field decider? dgemma.Decider Who decides, if not this module.
 ---@field applying boolean Whether a change that is going on is ours.
+---@field changed boolean Whether its lines were changed and nobody has looked at them since.
 
 ---@type table<integer, dgemma.Review>
 local reviews = {}
@@ -26,54 +35,30 @@ local function say(text, level)
   vim.notify('dgemma: ' .. text, level)
 end
 
----@param buf integer
-local function close(buf)
-  reviews[buf] = nil
-  if vim.api.nvim_buf_is_valid(buf) then
-    vim.api.nvim_buf_clear_namespace(buf, namespace, 0, -1)
-  end
-end
-
 ---@param review dgemma.Review
-local function draw(review)
+function M.close(review)
   local buf = review.buf
-  vim.api.nvim_buf_clear_namespace(buf, namespace, 0, -1)
-  local tabstop = vim.bo[buf].tabstop
-  for number, hunk in ipairs(review.open) do
-    local below = vim.tbl_map(function(line)
-      local shown = line:gsub('\t', (' '):rep(tabstop))
-      return { { shown == '' and ' ' or shown, 'DgemmaAdd' } }
-    end, hunk.lines)
-    local hint = ('%d/%d %s: accept or reject'):format(number, #review.open, review.title)
-    if hunk.count > 0 then
-      vim.api.nvim_buf_set_extmark(buf, namespace, hunk.start, 0, {
-        end_row = hunk.start + hunk.count,
-        hl_group = 'DgemmaDelete',
-        hl_eol = true,
-        virt_text = { { ' ' .. hint, 'DgemmaHint' } },
-        virt_text_pos = 'eol',
-        strict = false,
-      })
-      vim.api.nvim_buf_set_extmark(buf, namespace, hunk.start + hunk.count - 1, 0, {
-        virt_lines = below,
-      })
-    else
-      table.insert(below[1], { ' ' .. hint, 'DgemmaHint' })
-      vim.api.nvim_buf_set_extmark(buf, namespace, math.max(hunk.start - 1, 0), 0, {
-        virt_lines = below,
-        virt_lines_above = hunk.start == 0,
-      })
-    end
+  if reviews[buf] ~= review then
+    return
+  end
+  reviews[buf] = nil
+  for _, place in ipairs(review.open) do
+    places.forget(buf, place)
+  end
+  drawing.clear(buf)
+  if review.decider then
+    review.decider.forget()
   end
 end
 
 ---@param review dgemma.Review
 ---@param number integer
 local function go_to(review, number)
-  local hunk = review.open[number]
-  if hunk and vim.api.nvim_get_current_buf() == review.buf then
-    local row = math.min(hunk.start + 1, vim.api.nvim_buf_line_count(review.buf))
-    vim.api.nvim_win_set_cursor(0, { row, 0 })
+  local place = review.open[number]
+  if place and vim.api.nvim_get_current_buf() == review.buf then
+    local at = places.where(review.buf, place)
+    local row = math.min(at.first + 1, vim.api.nvim_buf_line_count(review.buf))
+    vim.api.nvim_win_set_cursor(0, { row, at.from })
   end
 end
 
@@ -83,54 +68,135 @@ function M.review(buf)
   return reviews[buf]
 end
 
+---@param review dgemma.Review
+---@param number? integer The place to go to.
+function M.draw(review, number)
+  if #review.open == 0 then
+    M.close(review)
+    return
+  end
+  drawing.draw(review.buf, review.open, review.title, review.choices)
+  if number then
+    go_to(review, math.min(number, #review.open))
+  end
+end
+
+---Give up what no longer fits the text.
+---@param review dgemma.Review
+local function verify(review)
+  if reviews[review.buf] ~= review then
+    return
+  end
+  review.changed = false
+  local left = {} ---@type dgemma.Place[]
+  for _, place in ipairs(review.open) do
+    if places.holds(review.buf, place) then
+      left[#left + 1] = place
+    else
+      places.forget(review.buf, place)
+    end
+  end
+  if #left == #review.open then
+    return
+  end
+  review.open = left
+  M.draw(review)
+  say('the text was changed, so what was proposed for it was taken back', vim.log.levels.INFO)
+end
+
+---@param review dgemma.Review
+local function watch(review)
+  local buf = review.buf
+  vim.api.nvim_buf_attach(buf, false, {
+    on_lines = function(_, _, _, first, last, new_last)
+      if reviews[buf] ~= review then
+        return true
+      end
+      local before = review.first
+      local above = last <= before
+      if first >= review.last then
+        return -- below
+      end
+      review.last = review.last + new_last - last
+      review.first = above and before + new_last - last or math.min(before, first)
+      if not above and not review.applying then
+        review.changed = true
+        vim.schedule(function()
+          if reviews[buf] ~= review or not review.changed then
+            return
+          elseif review.decider then
+            review.decider.refresh(review)
+          else
+            verify(review)
+          end
+        end)
+      end
+    end,
+    on_detach = function()
+      vim.schedule(function()
+        M.close(review)
+      end)
+    end,
+  })
+end
+
+---@class dgemma.Proposed
+---@field title string
+---@field places dgemma.Place[] With a mark each, first to last.
+---@field choices? string
+---@field first integer
+---@field last integer
+---@field decider? dgemma.Decider
+
+---Show what is proposed for a buffer in place of what was before.
+---@param buf integer
+---@param proposed dgemma.Proposed
+---@return dgemma.Review
+function M.begin(buf, proposed)
+  local before = reviews[buf]
+  if before then
+    M.close(before)
+  end
+  local review = {
+    buf = buf,
+    title = proposed.title,
+    choices = proposed.choices or 'accept or reject',
+    open = proposed.places,
+    first = proposed.first,
+    last = proposed.last,
+    decider = proposed.decider,
+    applying = false,
+    changed = false,
+  } ---@type dgemma.Review
+  reviews[buf] = review
+  watch(review)
+  M.draw(review, 1)
+  return review
+end
+
 ---Show new lines for a buffer.
 ---@param buf integer
 ---@param new string[] All lines as they would be.
 ---@param title string
 ---@return boolean shown Whether they differ.
 function M.open(buf, new, title)
-  close(buf)
   local old = vim.api.nvim_buf_get_lines(buf, 0, -1, false)
-  local found = hunks.between(old, new)
-  if #found == 0 then
+  local made = {} ---@type dgemma.Place[]
+  for number, hunk in ipairs(hunks.between(old, new)) do
+    local place = {
+      id = number,
+      whole = true,
+      old = vim.list_slice(old, hunk.start + 1, hunk.start + hunk.count),
+      new = hunk.lines,
+      tokens = {},
+    } ---@type dgemma.Place
+    places.track(buf, place, hunk.start, 0)
+    made[number] = place
+  end
+  if #made == 0 then
     return false
   end
-  local review = {
-    buf = buf,
-    title = title,
-    tick = vim.api.nvim_buf_get_changedtick(buf),
-    applying = false,
-    open = found,
-  } ---@type dgemma.Review
-  reviews[buf] = review
-  vim.api.nvim_buf_attach(buf, false, {
-    on_lines = function()
-      if reviews[buf] ~= review then
-        return true
-      end
-      if not review.applying then
-        vim.schedule(function()
-          if reviews[buf] == review then
-            close(buf)
-            say(
-              'the text was changed, so the rest of the rewrite was taken back',
-              vim.log.levels.INFO
-            )
-          end
-        end)
-        return true
-      end
-    end,
-    on_detach = function()
-      vim.schedule(function()
-        if reviews[buf] == review then
-          close(buf)
-        end
-      end)
-    end,
-  })
-  draw(review)
-  go_to(review, 1)
+  M.begin(buf, { title = title, places = made, first = 0, last = #old })
   return true
 end
 
@@ -156,7 +222,7 @@ function M.show(buf, edit, title)
         from = client.column(found, buf, start),
         last = stop.line,
         to = client.column(found, buf, stop),
-        text = each.newText,
+        text = tostring(each.newText),
       }
     end
   end
@@ -167,63 +233,52 @@ function M.show(buf, edit, title)
 end
 
 ---@param review dgemma.Review
----@return integer number Of the hunk at the cursor, or of the next one.
+---@return integer number Of the place at the cursor, or of the next one.
 local function at_cursor(review)
-  local row = vim.api.nvim_win_get_cursor(0)[1] - 1
-  for number, hunk in ipairs(review.open) do
-    if row < hunk.start + math.max(hunk.count, 1) then
+  local cursor = vim.api.nvim_win_get_cursor(0)
+  local row, col = cursor[1] - 1, cursor[2]
+  for number, place in ipairs(review.open) do
+    local at = places.where(review.buf, place)
+    if place.whole then
+      if row < at.first + math.max(#place.old, 1) then
+        return number
+      end
+    elseif row < at.last or (row == at.last and col < math.max(at.to, at.from + 1)) then
       return number
     end
   end
   return #review.open
 end
 
+---The place at the cursor or the next one, or all of them.
 ---@param review dgemma.Review
----@param number integer
----@return integer added Lines by which the text has grown.
-local function put(review, number)
-  local hunk = review.open[number]
-  vim.api.nvim_buf_set_lines(review.buf, hunk.start, hunk.start + hunk.count, true, hunk.lines)
-  return #hunk.lines - hunk.count
+---@param all boolean
+---@return dgemma.Place[] chosen
+---@return integer first Number of the first of them.
+function M.chosen(review, all)
+  if all then
+    return vim.list_slice(review.open), 1
+  end
+  local number = at_cursor(review)
+  return { review.open[number] }, number
 end
 
----Take some hunks off the review, applying them or not, as one step to undo.
+---Put places into the text as one step to undo.
 ---@param review dgemma.Review
----@param first integer
----@param last integer
----@param accepted boolean
-local function settle(review, first, last, accepted)
+---@param chosen dgemma.Place[]
+local function apply(review, chosen)
   local buf = review.buf
-  if vim.api.nvim_buf_get_changedtick(buf) ~= review.tick or not vim.bo[buf].modifiable then
-    close(buf)
-    say('the text was changed, so the rewrite was taken back', vim.log.levels.WARN)
-    return
+  review.applying = true
+  places.break_undo(buf)
+  -- From the last one on, so that the places of the others hold.
+  for number = #chosen, 1, -1 do
+    places.put(buf, chosen[number])
   end
-  local added = 0
-  if accepted then
-    review.applying = true
-    -- From the last one on, so that the places of the others hold.
-    for number = last, first, -1 do
-      added = added + put(review, number)
-    end
-    review.applying = false
-    review.tick = vim.api.nvim_buf_get_changedtick(buf)
-  end
-  for number = last + 1, #review.open do
-    review.open[number].start = review.open[number].start + added
-  end
-  for _ = first, last do
-    table.remove(review.open, first)
-  end
-  if #review.open == 0 then
-    close(buf)
-  else
-    draw(review)
-    go_to(review, math.min(first, #review.open))
-  end
+  places.break_undo(buf)
+  review.applying = false
 end
 
----Accept or reject the hunk at the cursor, or all of them.
+---Accept or reject what is at the cursor, or everything.
 ---@param accepted boolean
 ---@param all boolean
 ---@return boolean done Whether there was a review.
@@ -232,12 +287,34 @@ function M.decide(accepted, all)
   if not review then
     return false
   end
-  local number = at_cursor(review)
-  settle(review, all and 1 or number, all and #review.open or number, accepted)
+  if not review.decider then
+    verify(review)
+  end
+  if reviews[review.buf] ~= review then
+    return true
+  elseif accepted and not vim.bo[review.buf].modifiable then
+    say('this buffer cannot be changed', vim.log.levels.WARN)
+    return true
+  end
+  local chosen, first = M.chosen(review, all)
+  if review.decider then
+    review.decider.decide(review, chosen, accepted, all)
+    return true
+  end
+  if accepted then
+    local confidence = require('dgemma.confidence')
+    local starts = confidence.starts(review.buf, chosen)
+    apply(review, chosen)
+    confidence.accepted_places(review.buf, chosen, starts)
+  end
+  for _ = 1, #chosen do
+    places.forget(review.buf, table.remove(review.open, first))
+  end
+  M.draw(review, first)
   return true
 end
 
----Go to the next or the previous hunk.
+---Go to the next or the previous place.
 ---@param step 1|-1
 ---@return boolean moved Whether there was a review.
 function M.go(step)

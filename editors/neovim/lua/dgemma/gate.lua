@@ -22,11 +22,45 @@ local function is_on(value)
   return value == nil or (value ~= false and value ~= 0)
 end
 
----Whether suggestions are switched on for a buffer.
+---@type table<string, vim.lpeg.Pattern>
+local globs = setmetatable({}, {
+  __index = function(self, glob)
+    local pattern = vim.glob.to_lpeg(glob)
+    rawset(self, glob, pattern)
+    return pattern
+  end,
+})
+
+---Whether the options leave a buffer its suggestions: its file type, and its file.
+---@param buf integer
+---@return boolean
+local function wanted(buf)
+  local options = config.get()
+  local of_type = options.filetypes[vim.bo[buf].filetype]
+  if of_type == nil then
+    of_type = options.filetypes['*']
+  end
+  if of_type == false then
+    return false
+  end
+  local path = vim.fs.normalize(vim.api.nvim_buf_get_name(buf))
+  for _, glob in ipairs(options.exclude) do
+    if globs[glob]:match(path) then
+      return false
+    end
+  end
+  return true
+end
+
+---Whether suggestions are switched on for a buffer; what is said of it alone goes before the rest.
 ---@param buf integer
 ---@return boolean
 function M.enabled(buf)
-  return is_on(vim.g.dgemma_enabled) and is_on(vim.b[buf].dgemma_enabled)
+  local own = vim.b[buf].dgemma_enabled
+  if own == nil and not wanted(buf) then
+    return false
+  end
+  return is_on(vim.g.dgemma_enabled) and is_on(own)
 end
 
 ---@param buf integer

@@ -12,7 +12,7 @@ local namespace = vim.api.nvim_create_namespace('dgemma.ghost')
 ---@param tabstop integer
 ---@param column integer Screen column the text begins at, from 0.
 ---@return string
-local function expanded(text, tabstop, column)
+function M.expanded(text, tabstop, column)
   local made = {}
   for piece, tab in text:gmatch('([^\t]*)(\t?)') do
     local shown = vim.fn.strtrans(piece)
@@ -37,27 +37,27 @@ end
 ---@return dgemma.Layout
 function M.layout(text, after, tabstop, column, hint)
   local lines = vim.split(text, '\n', { plain = true })
-  local first = expanded(lines[1], tabstop, column)
+  local first = M.expanded(lines[1], tabstop, column)
   ---@type dgemma.Layout
   local layout = { chunks = { { first, 'DgemmaGhost' } }, overlay = false, below = {} }
   for number = 2, #lines do
-    local shown = expanded(lines[number], tabstop, 0)
+    local shown = M.expanded(lines[number], tabstop, 0)
     -- A line without any text would not be drawn.
     layout.below[number - 1] = { { shown == '' and ' ' or shown, 'DgemmaGhost' } }
   end
   if #lines > 1 and after ~= '' then
-    local old = expanded(after, tabstop, column)
+    local old = M.expanded(after, tabstop, column)
     local missing = vim.fn.strdisplaywidth(old) - vim.fn.strdisplaywidth(first)
     if missing > 0 then
       table.insert(layout.chunks, { (' '):rep(missing), 'Normal' })
     end
     layout.overlay = true
     local last = layout.below[#lines - 1]
-    local at = vim.fn.strdisplaywidth(expanded(lines[#lines], tabstop, 0))
+    local at = vim.fn.strdisplaywidth(M.expanded(lines[#lines], tabstop, 0))
     if lines[#lines] == '' then
       last[1][1] = ''
     end
-    table.insert(last, { expanded(after, tabstop, at), 'Normal' })
+    table.insert(last, { M.expanded(after, tabstop, at), 'Normal' })
   end
   if hint then
     local chunk = { ' ' .. hint, 'DgemmaHint' }

@@ -23,8 +23,10 @@ end
 ---Enable the language server, unless that was switched off.
 function M.start()
   local off = vim.g.dgemma_enabled
+  local client = require('dgemma.client')
+  client.prepare()
   if off ~= false and off ~= 0 and require('dgemma.config').get().autostart then
-    vim.lsp.enable(require('dgemma.client').NAME)
+    vim.lsp.enable(client.NAME)
   end
 end
 
@@ -70,7 +72,7 @@ end
 function M.dismiss()
   return require('dgemma.suggest').dismiss()
     or require('dgemma.diff').decide(false, false)
-    or require('dgemma.rewrite').cancel()
+    or require('dgemma.running').cancel()
 end
 
 ---Reject all hunks of a rewrite.
@@ -138,10 +140,63 @@ end
 
 ---Rewrite lines by an instruction of the model's; without one you are asked.
 ---@param instruction? string
----@param range? integer[] First and last line, from 1; nil is the cursor's line.
+---@param range? integer[] First and last line, from 1; nil is the lines of the rewrite that waits for
+---  a decision, else the cursor's line.
 function M.rewrite(instruction, range)
+  local buf = vim.api.nvim_get_current_buf()
   local first, last = rows(range)
-  require('dgemma.rewrite').start(vim.api.nvim_get_current_buf(), first, last, instruction)
+  if not range then
+    local waiting, from, to = require('dgemma.proposal').of(buf)
+    if waiting then
+      first, last = from, to
+    end
+  end
+  require('dgemma.rewrite').start(buf, first, last, instruction)
+end
+
+---Make the hunk at the cursor anew, or all that are open; the rest stays as it is.
+---@param all? boolean
+---@param instruction? string Another one than before.
+---@return boolean
+function M.redo(all, instruction)
+  return require('dgemma.proposal').redo(all == true, { instruction = instruction })
+end
+
+---Make all open hunks anew, with more freedom than before.
+---@return boolean
+function M.bolder()
+  return require('dgemma.proposal').adjust(true)
+end
+
+---Make all open hunks anew, closer to the old text than before.
+---@return boolean
+function M.closer()
+  return require('dgemma.proposal').adjust(false)
+end
+
+---Pin lines, which a rewrite then keeps as they are; unpin them when they are.
+---@param range? integer[] First and last line, from 1; nil is the cursor's line.
+function M.pin(range)
+  local first, last = rows(range)
+  require('dgemma.pins').toggle(vim.api.nvim_get_current_buf(), first, last)
+end
+
+---Fill the marked holes.
+---@param range? integer[] First and last line, from 1; nil is what the window shows.
+function M.holes(range)
+  local first, last = rows(range or { vim.fn.line('w0'), vim.fn.line('w$') })
+  require('dgemma.holes').start(vim.api.nvim_get_current_buf(), first, last)
+end
+
+---Underline what the model was not sure of in what was accepted last; take the lines away when they
+---are there.
+function M.confidence()
+  require('dgemma.confidence').toggle(vim.api.nvim_get_current_buf())
+end
+
+---Go to the token that the model was least sure of, from there to the next.
+function M.weakest()
+  require('dgemma.confidence').weakest()
 end
 
 ---Mend what does not parse in some lines.

@@ -27,6 +27,30 @@ local function redraw()
 end
 client.on_change(redraw)
 
+---Work that the server tells the progress of, such as loading a model; percentage nil when unknown.
+---@type { title: string, percentage?: integer }?
+local working
+
+---Take in LSP's progress: shown in the status line, its begin and end told.
+---@param value { kind: 'begin'|'report'|'end', title?: string, message?: string, percentage?: integer }
+function M.progress(value)
+  if value.kind == 'end' then
+    local text = working and working.title or 'done'
+    if value.message and value.message ~= '' then
+      text = ('%s: %s'):format(text, value.message)
+    end
+    working = nil
+    vim.notify(text, vim.log.levels.INFO)
+  else
+    working = working or { title = value.title or 'dgemma' }
+    working.percentage = value.percentage or working.percentage
+    if value.kind == 'begin' then
+      vim.notify(working.title .. ' …', vim.log.levels.INFO)
+    end
+  end
+  redraw()
+end
+
 ---@param value any
 ---@return any value Nil for JSON's null.
 local function given(value)
@@ -93,7 +117,11 @@ local SIGNS = {
 ---A component for the status line; empty in buffers without a server.
 ---@return string
 function M.line()
-  return SIGNS[M.state()]
+  local state = M.state()
+  if working and state ~= 'none' then
+    return working.percentage and ('dgemma %d%%'):format(working.percentage) or SIGNS.busy
+  end
+  return SIGNS[state] or ''
 end
 
 ---@param counts table<string, integer>?

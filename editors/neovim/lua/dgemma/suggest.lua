@@ -5,16 +5,14 @@
 ---stale can be shown, and typing into it needs no request.
 local client = require('dgemma.client')
 local config = require('dgemma.config')
+local feedback = require('dgemma.feedback')
 local gate = require('dgemma.gate')
 local ghost = require('dgemma.ghost')
+local items = require('dgemma.items')
 local pace = require('dgemma.pace')
 local words = require('dgemma.words')
 
 local M = {}
-
----@class dgemma.Item
----@field text string
----@field command? lsp.Command
 
 ---@class dgemma.Suggestion
 ---@field anchor dgemma.Anchor
@@ -37,8 +35,6 @@ local dismissed
 local pending
 local typing = pace.new()
 local timer = assert(vim.uv.new_timer())
----@type table<integer, true>
-local attached = {}
 
 ---@return integer row From 0.
 ---@return integer col Bytes.
@@ -97,6 +93,31 @@ local function rest_of(suggestion)
   end
 end
 
+---Take note that what is shown was not wanted.
+---@param suggestion dgemma.Suggestion
+---@param why 'dismissed'|'typed'
+local function refuse(suggestion, why)
+  local item = suggestion.items[suggestion.index]
+  if feedback.rejected(client.get(suggestion.anchor.buf), item, why) then
+    pace.fate(typing, false)
+  end
+end
+
+---Take note of how a suggestion ended that no longer fits: typed to its end, or typed past.
+---@param suggestion dgemma.Suggestion
+local function typed_past(suggestion)
+  local anchor = suggestion.anchor
+  local buf = vim.api.nvim_get_current_buf()
+  if buf ~= anchor.buf or vim.api.nvim_buf_get_changedtick(buf) == anchor.tick then
+    return -- left, and nothing was typed
+  end
+  if typed_at(anchor) == suggestion.items[suggestion.index].text then
+    pace.fate(typing, true)
+  else
+    refuse(suggestion, 'typed')
+  end
+end
+
 local function give_up_asking()
   timer:stop()
   if pending then
@@ -121,43 +142,7 @@ local function draw(suggestion, rest)
   local count = #suggestion.items
   local hint = count > 1 and ('(%d/%d)'):format(suggestion.index, count) or nil
   ghost.show(suggestion.anchor.buf, row, col, rest, hint)
-end
-
----The items of an answer that only insert at the cursor, with the editor's line breaks.
----@param found vim.lsp.Client
----@param anchor dgemma.Anchor
----@param result any
----@return dgemma.Item[]
-local function items_of(found, anchor, result)
-  local items = {} ---@type dgemma.Item[]
-  for _, item in ipairs(result and (result.items or result) or {}) do
-    local range, text = item.range, item.insertText
-    local here = not range
-      or (
-        vim.deep_equal(range.start, range['end'])
-        and range.start.line == anchor.row
-        and client.column(found, anchor.buf, range.start) == anchor.col
-      )
-    if here and type(text) == 'string' and text ~= '' then
-      items[#items + 1] = { text = (text:gsub('\r\n?', '\n')), command = item.command }
-    end
-  end
-  return items
-end
-
----Put the rest of an earlier suggestion before newer ones for the place it has come to.
----@param earlier dgemma.Suggestion
----@param rest string
----@param items dgemma.Item[]
----@return dgemma.Item[]
-local function merged(earlier, rest, items)
-  local all = { { text = rest, command = earlier.items[earlier.index].command } }
-  for _, item in ipairs(items) do
-    if item.text ~= rest then
-      all[#all + 1] = item
-    end
-  end
-  return all
+  feedback.shown(client.get(suggestion.anchor.buf), suggestion.items[suggestion.index])
 end
 
 ---Send a request now.
@@ -173,6 +158,7 @@ local function ask(buf, kind, answered)
   local anchor = anchor_here(buf)
   local mine = { anchor = anchor, cancel = function() end } ---@type dgemma.Pending
   pending = mine
+  local began = vim.uv.now()
   local params = {
     textDocument = { uri = vim.uri_from_bufnr(buf) },
     position = client.position(found, buf, anchor.row, anchor.col),
@@ -188,18 +174,21 @@ local function ask(buf, kind, answered)
         return
       end
       pending = nil
+      if kind == AUTOMATIC then
+        pace.answer(typing, vim.uv.now() - began)
+      end
       local typed = gate.closed(buf) == nil and typed_at(anchor) or nil
       local tick = vim.api.nvim_buf_get_changedtick(buf)
       if not typed or (typed == '' and tick ~= anchor.tick) then
         return -- an answer for a text that is no longer there
       end
-      local items = items_of(found, anchor, result)
+      local offered = items.of(found, anchor, result)
       local earlier = current and typed == '' and rest_of(current)
       if current and earlier then
-        items = merged(current, earlier, items)
+        offered = items.merged(current, earlier, offered)
       end
-      if #items > 0 then
-        current = { anchor = anchor, items = items, index = 1, asked = kind == INVOKED }
+      if #offered > 0 then
+        current = { anchor = anchor, items = offered, index = 1, asked = kind == INVOKED }
         M.update()
       elseif kind == AUTOMATIC then
         require('dgemma.status').look()
@@ -235,9 +224,8 @@ local function ask_soon(buf)
   if not gate.automatic(buf) or is_dismissed() then
     return
   end
-  local delay = pace.delay(typing, config.get().delay)
   timer:start(
-    delay,
+    M.delay(),
     0,
     vim.schedule_wrap(function()
       if not current and not gate.closed(buf) and gate.automatic(buf) then
@@ -261,6 +249,9 @@ function M.update()
   end
   if pending and is_here(pending.anchor) then
     return -- asked for just this
+  end
+  if current then
+    typed_past(current)
   end
   M.hide()
   ask_soon(buf)
@@ -336,9 +327,10 @@ function M.dismiss()
   local buf = vim.api.nvim_get_current_buf()
   local anchor = anchor_here(buf)
   if suggestion and rest then
+    refuse(suggestion, 'dismissed')
     dismissed = {
       anchor = anchor,
-      items = merged(suggestion, rest, {}),
+      items = items.merged(suggestion, rest, {}),
       index = 1,
       asked = false,
     }
@@ -386,64 +378,43 @@ end
 function M.taken()
   M.hide()
   dismissed = nil
+  pace.fate(typing, true)
 end
 
+---Milliseconds to wait after a key, as things are.
+---@return integer
+function M.delay()
+  return pace.delay(typing, config.get().delay)
+end
+
+---Take in a change of a buffer, which may make what was asked for a thing of the past.
 ---@param buf integer
-local function detach(buf)
-  if attached[buf] then
-    attached[buf] = nil
-    pcall(vim.api.nvim_del_augroup_by_name, 'dgemma.suggest.' .. buf)
-    if current and current.anchor.buf == buf then
-      M.hide()
+---@param first integer
+---@param last integer
+---@param new_last integer
+function M.changed(buf, first, last, new_last)
+  for _, each in pairs({ current = current, pending = pending }) do
+    local anchor = each.anchor
+    if anchor.buf == buf and (first < anchor.row or last > anchor.row + anchor.rows + 1) then
+      anchor.foreign = true
+    elseif anchor.buf == buf then
+      anchor.rows = math.max(0, anchor.rows + new_last - last)
     end
   end
 end
 
----Follow a buffer.
+---Take in a key that changed the text.
+function M.typed()
+  pace.key(typing, vim.uv.now())
+  M.update()
+end
+
+---Forget what belongs to a buffer.
 ---@param buf integer
-function M.attach(buf)
-  if attached[buf] then
-    return
+function M.leave(buf)
+  if current and current.anchor.buf == buf then
+    M.hide()
   end
-  attached[buf] = true
-  vim.api.nvim_buf_attach(buf, false, {
-    -- Changes elsewhere in the buffer make what was asked for a thing of the past.
-    on_lines = function(_, _, _, first, last, new_last)
-      for _, each in pairs({ current = current, pending = pending }) do
-        local anchor = each.anchor
-        if anchor.buf == buf and (first < anchor.row or last > anchor.row + anchor.rows + 1) then
-          anchor.foreign = true
-        elseif anchor.buf == buf then
-          anchor.rows = math.max(0, anchor.rows + new_last - last)
-        end
-      end
-      return not attached[buf]
-    end,
-    on_detach = function()
-      vim.schedule(function()
-        detach(buf)
-      end)
-    end,
-  })
-  local group = vim.api.nvim_create_augroup('dgemma.suggest.' .. buf, {})
-  local function on(events, callback)
-    vim.api.nvim_create_autocmd(events, { group = group, buffer = buf, callback = callback })
-  end
-  on({ 'TextChangedI', 'TextChangedP' }, function()
-    pace.key(typing, vim.uv.now())
-    M.update()
-  end)
-  on({ 'CursorMovedI', 'CompleteChanged' }, M.update)
-  -- The mode is not yet insert while the one runs, and the menu still there while the other does.
-  on({ 'InsertEnter', 'CompleteDone' }, vim.schedule_wrap(M.update))
-  on({ 'InsertLeave', 'BufLeave' }, M.hide)
-  on('LspDetach', function(event)
-    local left = vim.lsp.get_client_by_id(event.data.client_id)
-    if left and left.name == client.NAME then
-      detach(buf)
-    end
-  end)
-  M.update() -- one may be in insert mode already
 end
 
 return M

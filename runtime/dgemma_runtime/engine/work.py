@@ -1,0 +1,303 @@
+"""The work of one job on the device: its canvas, its candidates one after another, its drafts.
+
+Keeps the deadline and leaves when the job is no longer wanted. Knows nothing of loading, of what is
+kept between jobs and of other jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dgemma_runtime.canvas import Canvas, lay_out
+from dgemma_runtime.encoding import encode_request
+from dgemma_runtime.engine.asked import Asked
+from dgemma_runtime.engine.base import Answer
+from dgemma_runtime.engine.kept_drafts import DraftSpan
+from dgemma_runtime.engine.shelf import AdapterShelf
+from dgemma_runtime.engine.starts import draw_starts, have_starts
+from dgemma_runtime.job import Job
+from dgemma_runtime.models.base import ModelSpec, ReadsCausally
+from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText, complete_at, lines_left
+from dgemma_wire.errors import DenoiseFailed, FailureCode
+from dgemma_wire.messages import Candidate, Denoise, Draft, Renoise, Timings, Weigh
+
+if TYPE_CHECKING:
+    import torch
+
+    from dgemma_runtime.engine.prefix_cache import PrefixCache
+    from dgemma_runtime.engine.state import Problem, State
+    from dgemma_runtime.models.base import ModelAdapter, PrefixState
+
+Clock = Callable[[], float]
+DraftSink = Callable[[Draft], None]
+
+_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is there between ``load`` and ``unload``."""
+
+    shelf: AdapterShelf
+    codec: Codec
+    cache: PrefixCache
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A canvas, and how the tokens of its spans become their texts."""
+
+    canvas: Canvas
+    spans: tuple[SpanText, ...]
+
+
+def lay_out_asked(
+    spec: ModelSpec, codec: Codec, asked: Asked, seed: int
+) -> tuple[tuple[int, ...], Laid]:
+    """Return the tokens before a candidate's canvas, and the canvas."""
+    segments, spans = draw_starts(asked.segments, asked.spans, codec=codec, spec=spec, seed=seed)
+    prefix_ids, canvas = lay_out(asked.source.request.prefix_ids, segments, spec.layout)
+    return prefix_ids, Laid(canvas, spans)
+
+
+@dataclass(slots=True)
+class Work:
+    """The candidates of one job: what they share, and the draft clock that runs across them."""
+
+    spec: ModelSpec
+    clock: Clock
+    loaded: Loaded
+    job: Job
+    request: Denoise | Renoise
+    asked: Asked
+    laid: Laid
+    prefix: PrefixState
+    adapter: ModelAdapter
+    on_draft: DraftSink
+    step_ms: list[float] = field(default_factory=list)
+    doubt_ms: float = 0.0
+    drafted: float | None = None
+
+    def candidate(self, number: int) -> tuple[Candidate, tuple[DraftSpan, ...]] | None:
+        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
+
+        Returns:
+            The candidate, and what is to be kept of its spans.
+
+        Raises:
+            JobCancelled: The job is no longer wanted.
+            DenoiseFailed: No time was left for the first candidate's first step.
+        """
+        import torch
+
+        from dgemma_runtime.engine import loop
+        from dgemma_runtime.engine.drafts import make_candidate
+
+        spec, job, loaded = self.spec, self.job, self.loaded
+        codec, seed = loaded.codec, candidate_seed(self.request.seed, number)
+        if number and have_starts(self.asked.segments):
+            _, self.laid = lay_out_asked(spec, codec, self.asked, seed)
+        canvas, spans = self.laid.canvas, self.laid.spans
+        free = sum(canvas.free)
+        problem = loop.make_problem(
+            canvas,
+            loaded.device,
+            max_steps=self.request.max_steps or spec.sampler.max_steps or free,
+            sample=number > 0 or not spec.sampler.greedy_first,
+            end_ids=spec.end_ids,
+            needed=lambda span, earlier, ids: complete_at(
+                codec, ids, lines_left(codec, earlier, spans[span].max_lines)
+            ),
+        )
+        generator = torch.Generator(device=loaded.device)
+        generator.manual_seed(seed)
+        state = loop.begin(problem, spec.noise, generator)
+        stopped = "steps"
+        while state.steps < problem.max_steps:
+            job.check()
+            if job.deadline is not None and self.clock() >= job.deadline:
+                if number == 0 and state.steps == 0:
+                    check_time(job, job.deadline)
+                if state.steps == 0:
+                    return None
+                stopped = "deadline"
+                break
+            before = self.clock()
+            state = loop.step(
+                self.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
+            )
+            self._draft(number, problem, state, before)
+            if state.settled:
+                stopped = "settled"
+                break
+        doubts: Mapping[int, float] = {}
+        if self.request.doubt:
+            doubts = self._doubts(problem, state, generator)
+        return make_candidate(codec, problem, state, spans, stopped, doubts)
+
+    def causal(self) -> tuple[Candidate, tuple[DraftSpan, ...]]:
+        """Have the causal pass fill the canvas; see ``Denoise.causal``.
+
+        Raises:
+            JobCancelled: The job is no longer wanted.
+            DenoiseFailed: The model cannot, or the canvas has more than one free piece.
+        """
+        from dgemma_runtime.engine import causal
+        from dgemma_runtime.engine.reading import needed_by_lines, read_candidate
+
+        adapter = causal_of(self.adapter)
+        canvas, spans = self.laid.canvas, self.laid.spans
+        if sum(map(len, canvas.pieces)) != 1:
+            raise DenoiseFailed(
+                FailureCode.BAD_REQUEST, "The causal pass fills one free segment, and no more."
+            )
+
+        def between() -> None:
+            self.job.check()
+            check_time(self.job, self.clock())
+
+        began = self.clock()
+        codec = self.loaded.codec
+        guess = self.request.guess if isinstance(self.request, Denoise) else ""
+        made = causal.draft(
+            adapter,
+            self.prefix,
+            canvas,
+            self.spec.end_ids,
+            needed_by_lines(codec, spans),
+            between,
+            codec.encode(f" {guess}" if spans[0].healed else guess),
+        )
+        self.step_ms.append((self.clock() - began) * 1000)
+        return read_candidate(
+            codec, made.filled, spans, steps=made.passes, stopped="settled", doubts={}
+        )
+
+    def _doubts(
+        self, problem: Problem, state: State, generator: torch.Generator
+    ) -> Mapping[int, float]:
+        """Measure the doubt of a finished draft, as far as there is time."""
+        from dgemma_runtime.engine import doubt
+
+        def go_on() -> bool:
+            self.job.check()
+            return self.job.deadline is None or self.clock() < self.job.deadline
+
+        before = self.clock()
+        found = doubt.measure(
+            self.adapter, self.prefix, problem, state, self.spec.noise, generator, go_on
+        )
+        self.doubt_ms += (self.clock() - before) * 1000
+        return found
+
+    def _draft(self, number: int, problem: Problem, state: State, before: float) -> None:
+        """Note the step's time and show the canvas when a draft is due."""
+        now = self.clock()
+        self.step_ms.append((now - before) * 1000)
+        wait = self.request.draft_every_ms
+        if wait is None or (self.drafted is not None and (now - self.drafted) * 1000 < wait):
+            return
+        from dgemma_runtime.engine.drafts import draft_spans
+
+        self.drafted = now
+        self.on_draft(
+            Draft(
+                id=self.request.id,
+                candidate=number,
+                step=state.steps,
+                max_steps=problem.max_steps,
+                spans=draft_spans(
+                    self.loaded.codec,
+                    problem,
+                    state,
+                    self.laid.spans,
+                    self.spec.noise.kind,
+                ),
+            )
+        )
+
+
+def causal_of(adapter: ModelAdapter) -> ReadsCausally:
+    """Return a model as one whose causal pass drafts and weighs.
+
+    Raises:
+        DenoiseFailed: ``bad_request``: it has none that does.
+    """
+    if not isinstance(adapter, ReadsCausally):
+        raise DenoiseFailed(
+            FailureCode.BAD_REQUEST, "This model's causal pass neither drafts nor weighs."
+        )
+    return adapter
+
+
+def weigh_texts(loaded: Loaded, job: Job, request: Weigh, spec: ModelSpec, clock: Clock) -> Answer:
+    """Answer a ``Weigh``.
+
+    Raises:
+        JobCancelled: The job is no longer wanted.
+        DenoiseFailed: The model cannot, no text came, or the deadline passed.
+    """
+    from dgemma_runtime.engine import causal
+
+    adapter = causal_of(loaded.shelf.get(""))
+    if not request.texts:
+        raise DenoiseFailed(FailureCode.BAD_REQUEST, "There are no texts to weigh.")
+
+    def between() -> None:
+        job.check()
+        check_time(job, clock())
+
+    began = clock()
+    encoded = encode_request(
+        loaded.codec,
+        spec.prompt.lay_out(request.prefix, None, request.context, request.suffix),
+        (),
+        prefix_tokens=spec.limits.prefix_tokens,
+        tail_tokens=0,
+        start_ids=spec.start_ids,
+    )
+    ids = encoded.prefix_ids or (spec.layout.empty_head_id,)
+    weights = causal.weigh(
+        adapter,
+        loaded.cache,
+        loaded.codec,
+        request.prefix,
+        ids,
+        request.texts,
+        request.suffix[: causal.SUFFIX_TOKENS * MAX_CHARS_PER_TOKEN],
+        between,
+    )
+    done = clock()
+    return Answer(
+        (),
+        Timings(
+            queue_ms=0.0 if job.started is None else (job.started - job.received) * 1000,
+            layout_ms=0.0,
+            prefill_ms=0.0,
+            step_ms=((done - began) * 1000,),
+            total_ms=(done - job.received) * 1000,
+            prefix_tokens=len(ids),
+            cached_tokens=0,
+        ),
+        weights,
+    )
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """Return the seed of a candidate's own random stream; the first one's is the request's."""
+    return (seed + number * _SEED_STEP) % 2**63
+
+
+def check_time(job: Job, now: float) -> None:
+    """Leave a job whose deadline has passed before its first step.
+
+    Raises:
+        DenoiseFailed: ``deadline``.
+    """
+    if job.deadline is not None and now >= job.deadline:
+        raise DenoiseFailed(
+            FailureCode.DEADLINE, "The deadline passed before the first denoise step."
+        )
