@@ -36,8 +36,10 @@ WITHOUT_TORCH += ["remote/contract", "remote/pool", "remote/greeting"]
 WITHOUT_TORCH += ["models/checkpoint_files"]
 WITHOUT_TORCH += [
     f"catalog/{name}"
-    for name in ("__init__", "command", "counts", "device_memory", "folders", "hub", "memory_plan")
-    + ("planned", "pull", "show", "transfer", "verify")
+    for name in (
+        *("__init__", "command", "counts", "device_memory", "folders", "hub", "memory_plan"),
+        *("planned", "pull", "show", "transfer", "verify"),
+    )
 ]
 
 

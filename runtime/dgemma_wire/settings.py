@@ -32,10 +32,12 @@ class RuntimeSettings(
         ),
     ] = "auto"
     dtype: Annotated[
-        Literal["auto", "bfloat16", "float32"],
+        Literal["auto", "bfloat16", "float32", "fp8", "int4"],
         Meta(
             description="Number format of the weights: `auto` is bfloat16 on GPUs and on CPUs "
-            "that compute in it, float32 elsewhere."
+            "that compute in it, float32 elsewhere. `fp8` and `int4` pack the large weights of "
+            "DiffusionGemma; on a GPU `auto` takes the widest of the three that fits its free "
+            "memory."
         ),
     ] = "auto"
     threads: Annotated[

@@ -156,7 +156,7 @@ def test_the_right_text_weighs_most(engine: Engine) -> None:
         document="d",
         prefix="def load(path):\n    with open(path) as f:\n        return ",
         texts=("f.read()", "f.read", "f.read())", "path", "f.read()\n    return 1"),
-        suffix="\n\n\ndef save(path, text):\n    with open(path, 'w') as f:\n        f.write(text)\n",
+        suffix="\n\n\ndef save(path, text):\n    with open(path, 'w') as f:\n        f.write(1)\n",
     )
     weights = answer(engine, weigh).weights
     assert len(weights) == 5

@@ -400,6 +400,27 @@ def test_an_unknown_model_is_told_what_is_accepted(tmp_path: Path) -> None:
         make_engine(RuntimeSettings(model=str(tmp_path)))
 
 
+@pytest.mark.parametrize("form", ["fp8", "int4"])
+def test_packed_weights_answer_too_and_say_so(form: str, tmp_path: Path) -> None:
+    from tiny_gemma import gemma_folder
+
+    from dgemma_runtime.models import embedded_folder
+
+    folder = gemma_folder(tmp_path / "g", embedded_folder() / "tokenizer.json", wide=True)
+    engine = make_engine(RuntimeSettings(model=str(folder), device="cpu", dtype=form))  # type: ignore[arg-type]
+    device = engine.load(lambda progress: None)
+    assert device.dtype == form
+    assert "the setting asks for it" in device.reason
+    asked = job(segments=(Free(tokens=6), Clamped(text="\n")), max_steps=3)
+    assert engine.denoise(asked, no_draft).candidates[0].steps == 3
+
+
+def test_only_diffusion_gemma_is_packed() -> None:
+    engine = make_engine(RuntimeSettings(device="cpu", dtype="int4", offline=True))
+    with pytest.raises(ModelError, match="only DiffusionGemma"):
+        engine.load(lambda progress: None)
+
+
 def test_a_diffusion_gemma_folder_answers(tmp_path: Path) -> None:
     from tiny_gemma import CANVAS, gemma_folder
 

@@ -27,8 +27,8 @@ from dgemma_runtime.catalog.counts import (  # noqa: E402
 from dgemma_runtime.catalog.device_memory import memory_of  # noqa: E402
 from dgemma_runtime.catalog.memory_plan import (  # noqa: E402
     KEPT_PREFIXES,
-    LOADED_FORMS,
     Form,
+    choose_form,
     counts_of,
     difference,
     plan,
@@ -199,16 +199,36 @@ def test_the_embedded_models_plan_is_its_tensors() -> None:
 
 
 def test_only_what_loads_is_claimed(published: ModelSpec) -> None:
-    """A setting for other forms must come with ``LOADED_FORMS``, and the other way round."""
+    """Every form is a value of the setting, and DiffusionGemma can be loaded in each."""
     from typing import get_args, get_type_hints
 
     hints = get_type_hints(RuntimeSettings, include_extras=True)
     offered = {value for part in get_args(hints["dtype"]) for value in get_args(part)} - {"auto"}
-    assert offered == {str(form) for form in LOADED_FORMS}
-    for form in Form:
-        assert plan(counts_of(published), published, form, on_gpu=True).loads == (
-            str(form) in offered
-        )
+    assert offered == {str(form) for form in Form}
+    assert all(plan(counts_of(published), published, form, on_gpu=True).loads for form in Form)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "form"),
+    [(80, Form.BFLOAT16), (40, Form.FP8), (24, Form.INT4), (18, Form.INT4), (8, Form.INT4)],
+)
+def test_a_gpu_gets_the_widest_form_that_fits(
+    gigabytes: int, form: Form, published: ModelSpec
+) -> None:
+    assert choose_form(published, "auto", "bfloat16", gigabytes * 10**9) is form
+
+
+def test_what_is_asked_for_is_loaded(published: ModelSpec) -> None:
+    assert choose_form(published, "int4", "bfloat16", 80 * 10**9) is Form.INT4
+    assert choose_form(published, "bfloat16", "bfloat16", 10**9) is Form.BFLOAT16
+    assert choose_form(published, "auto", "float32", None) is Form.FLOAT32
+
+
+def test_other_models_are_not_packed() -> None:
+    spec = resolve_spec("embedded")
+    assert choose_form(spec, "auto", "bfloat16", 10**8) is Form.BFLOAT16
+    with pytest.raises(ModelError, match="only DiffusionGemma"):
+        choose_form(spec, "int4", "bfloat16", None)
 
 
 def test_a_plan_can_be_had_before_the_model(

@@ -152,7 +152,9 @@ print("same")
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton has no wheels elsewhere")
 def test_the_kernel_does_what_the_reference_does() -> None:
     """In Triton's interpreter, which runs the kernel's program on the CPU (no bfloat16 there)."""
-    assert importlib.util.find_spec("triton") is not None, "install the dev extra"
+    if importlib.util.find_spec("triton") is None:
+        why = "needs triton: pip install 'dgemma[kernels]'"
+        pytest.fail(why) if os.environ.get("DGEMMA_REQUIRE_ALL") == "1" else pytest.skip(why)
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", KERNEL], env=environment, capture_output=True, text=True, cwd=ROOT

@@ -69,9 +69,9 @@ def calm_gemma(seed: int = 0) -> DiffusionGemmaForBlockDiffusion:
     return model
 
 
-def gemma_folder(folder: Path, tokenizer: Path) -> Path:
+def gemma_folder(folder: Path, tokenizer: Path, *, wide: bool = False) -> Path:
     """Write one as a checkpoint folder with the vocabulary of ``tokenizer``."""
-    model = tiny_gemma(vocab=49152)
+    model = tiny_gemma(vocab=49152, wide=wide)
     model.save_pretrained(folder)
     shutil.copy(tokenizer, folder / "tokenizer.json")
     return folder

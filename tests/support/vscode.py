@@ -5,7 +5,9 @@ The server's input is recorded on its way, so that tests can see what was sent a
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -27,7 +29,7 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Playwright
 try:
     from playwright.sync_api import Error as PlaywrightError
     from playwright.sync_api import TimeoutError as PlaywrightTimeout
@@ -131,6 +133,8 @@ class Code:
         self.base = settings
         self.sent_file = folder / "sent.log"
         self.workspace = folder / "work"
+        self.root = {"folder": self.workspace}
+        """What the window shows: a ``folder`` or a ``workspace``, which is a file."""
 
     until = staticmethod(until)
 
@@ -175,7 +179,8 @@ class Code:
         if self.page.url == "about:blank":
             address = f"127.0.0.1:{self.port}"
             payload = json.dumps([["openFile", f"vscode-remote://{address}{file}"]])
-            query = urllib.parse.urlencode({"folder": str(self.workspace), "payload": payload})
+            shown = {name: str(path) for name, path in self.root.items()}
+            query = urllib.parse.urlencode({**shown, "payload": payload})
             self._load(f"http://{address}/?{query}")
         else:
             self.press("Control+p")
@@ -197,32 +202,19 @@ class Code:
 
     def reload(self) -> None:
         """Load the window anew, as a person does; the server is another one afterwards."""
+        if self.sent_file.exists():
+            self.sent_file.rename(self.sent_file.with_suffix(".earlier"))
         self.page.evaluate("() => { window.beforeReload = true }")
-
-        def reload() -> None:
-            self.command("Developer: Reload Window")
-            until("a new page", self._is_new)
-
-        self._renewed(reload)
+        self.command("Developer: Reload Window")
+        until("a new page", self._is_new)
+        item = self.page.locator('.statusbar-item[id*="dgemma.status"]').first
+        item.wait_for(timeout=OPEN_S * 1000)
 
     def _is_new(self) -> bool:
         try:
             return bool(self.page.evaluate("() => !window.beforeReload"))
         except PlaywrightError:  # it is on its way
             return False
-
-    def load(self, **what: Path) -> None:
-        """Load another ``folder`` or ``workspace`` into the window."""
-        query = urllib.parse.urlencode({name: str(path) for name, path in what.items()})
-        url = f"http://127.0.0.1:{self.port}/?{query}"
-        self._renewed(lambda: self.page.goto(url, wait_until="commit", timeout=OPEN_S * 1000))
-
-    def _renewed(self, load: Callable[[], object]) -> None:
-        if self.sent_file.exists():
-            self.sent_file.rename(self.sent_file.with_suffix(".earlier"))
-        load()
-        item = self.page.locator('.statusbar-item[id*="dgemma.status"]').first
-        item.wait_for(timeout=OPEN_S * 1000)
 
     def text(self) -> str:
         """What is to be seen of the active editor."""
@@ -365,6 +357,16 @@ class Code:
         assert file.read_bytes().decode() == text
 
 
+@functools.cache
+def playwright() -> Playwright:
+    """The one playwright of this process, which can have no second one."""
+    from playwright.sync_api import sync_playwright
+
+    one = sync_playwright().start()
+    atexit.register(one.stop)
+    return one
+
+
 @contextlib.contextmanager
 def start(
     folder: Path, settings: dict[str, Any], *, trusted: bool = True, **env: str
@@ -377,8 +379,6 @@ def start(
         trusted: Whether folders are trusted without a question.
         env: Variables of its processes, over those of the test.
     """
-    from playwright.sync_api import sync_playwright
-
     node, entry = str(installed.node()), str(installed.entry())
     user, extensions = str(folder / "user"), str(folder / "extensions")
     (folder / "work").mkdir(parents=True)
@@ -419,16 +419,15 @@ def start(
         )
     try:
         until("code-server", lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(installed.chromium()),
-                args=list(BROWSER_FLAGS),
-            )
-            page = browser.new_page(viewport={"width": 1000, "height": 620})
-            code = Code(folder, page, port, {**QUIET_SETTINGS, **chosen})
-            code.settings()
-            yield code
-            browser.close()
+        browser = playwright().chromium.launch(
+            executable_path=str(installed.chromium()),
+            args=list(BROWSER_FLAGS),
+        )
+        page = browser.new_page(viewport={"width": 1000, "height": 620})
+        code = Code(folder, page, port, {**QUIET_SETTINGS, **chosen})
+        code.settings()
+        yield code
+        browser.close()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

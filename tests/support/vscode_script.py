@@ -9,11 +9,13 @@ REWRITTEN = (
     "# 漢🦜\ndef add(a, b):\n    c = a + b\n    print('sum')\n    # this stays\n    return c\n\n\n"
     "print(add(1, 2))\n"
 )
+PLAIN = REWRITTEN.replace("# 漢🦜", "# two numbers")
+"""For pictures: not every machine has the letters."""
 BODY = "    c = a + b\n    print('sum')\n    # this stays\n    return c"
 """The lines of ``REWRITTEN`` that are rewritten."""
 HEAD = "total = w * h"
 WHOLE = f"{HEAD}\n    return total * 2"
-HOLES = "# 漢🦜\ndef add(a, b):\n    return ___\n\nprint(add(___, 2))\n"
+HOLES = "# sums\ndef add(a, b):\n    return ___\n\nprint(add(___, 2))\n"
 
 REWRITES: list[dict[str, Any]] = [
     {"kind": "inline", "instruction": "inline the variable", "success": 0.8},
@@ -21,7 +23,7 @@ REWRITES: list[dict[str, Any]] = [
     {"kind": "slow", "instruction": "take your time", "success": 0.1},
 ]
 RULES: list[dict[str, Any]] = [
-    # Lines on both sides of a pinned one; too long for one canvas of the scripted engine.
+    # Lines on both sides of a pinned one, on two canvases or on one.
     {
         "when": "print('sum')",
         "instruction": "rename c to total",
@@ -31,6 +33,7 @@ RULES: list[dict[str, Any]] = [
         "when": "# pinned",
         "instruction": "rename c to total",
         "text": "    total = a + b\n    print('sum')",
+        "spans": ["    total = a + b\n    print('sum')", "    return total"],
     },
     {
         "instruction": "rename c to total",
@@ -56,7 +59,7 @@ RULES: list[dict[str, Any]] = [
     },
     {"when": "# slow", "text": "a + b", "spans": ["a + b", "40"], "steps": 40, "step_ms": 50},
     {
-        "when": "# 漢🦜\ndef add",
+        "when": "# sums",
         "spans": ["a + b", "1"],
         "text": "a + b",
         "tokens": "words",

@@ -3,10 +3,12 @@
 import {
   type DecorationOptions,
   MarkdownString,
+  OverviewRulerLane,
   Range,
   type TextDocument,
   type TextEditor,
   ThemeColor,
+  window,
 } from 'vscode';
 import { columns, linesOf, rowsOf } from './hunks';
 import { type Piece, rangeOf } from './pieces';
@@ -15,12 +17,39 @@ import { printable } from './text';
 /** Columns between the longest line and the new ones. */
 const GAP = 3;
 
+/** The decorations of a proposal. */
+export class Drawing {
+  private readonly removed = window.createTextEditorDecorationType({
+    backgroundColor: new ThemeColor('dgemma.removedBackground'),
+    border: '1px solid',
+    borderColor: new ThemeColor('dgemma.changeBorder'),
+    textDecoration: 'line-through',
+    overviewRulerColor: new ThemeColor('editorOverviewRuler.deletedForeground'),
+    overviewRulerLane: OverviewRulerLane.Full,
+  });
+  private readonly added = window.createTextEditorDecorationType({});
+
+  dispose(): void {
+    this.removed.dispose();
+    this.added.dispose();
+  }
+
+  /** Draw the pieces in all editors of a document, and nothing in the others. */
+  draw(document: TextDocument | undefined, pieces: readonly Piece[]): void {
+    for (const editor of window.visibleTextEditors) {
+      const here = editor.document === document ? pieces : [];
+      editor.setDecorations(this.removed, removals(editor.document, here));
+      editor.setDecorations(this.added, additions(editor, here));
+    }
+  }
+}
+
 function isShown(piece: Piece): boolean {
   return piece.decision === 'open' && !piece.busy;
 }
 
 /** The old lines that go: their text without the blanks around it. */
-export function removals(document: TextDocument, pieces: readonly Piece[]): DecorationOptions[] {
+function removals(document: TextDocument, pieces: readonly Piece[]): DecorationOptions[] {
   return pieces.filter(isShown).flatMap((piece) => {
     const hoverMessage = hover(piece);
     const { start, end } = rangeOf(document, piece);
@@ -34,7 +63,7 @@ export function removals(document: TextDocument, pieces: readonly Piece[]): Deco
 }
 
 /** The new lines: a column of their own, to the right of all lines that they stand beside. */
-export function additions(editor: TextEditor, all: readonly Piece[]): DecorationOptions[] {
+function additions(editor: TextEditor, all: readonly Piece[]): DecorationOptions[] {
   const { document } = editor;
   const option = editor.options.tabSize;
   const tabSize = typeof option === 'number' ? option : 4;

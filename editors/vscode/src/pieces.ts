@@ -141,3 +141,15 @@ function flip(
   }
   return { ...piece, start, end, decision: piece.decision === 'accepted' ? 'open' : 'accepted' };
 }
+
+/** Whether two pieces are one, which may have moved meanwhile. */
+export function same(one: Piece, other: Piece): boolean {
+  return one.id === undefined
+    ? one.newText === other.newText && one.oldText === other.oldText && one.start === other.start
+    : one.id === other.id;
+}
+
+/** The server's numbers of pieces. */
+export function idsOf(pieces: readonly Piece[]): number[] {
+  return pieces.flatMap((piece) => piece.id ?? []);
+}

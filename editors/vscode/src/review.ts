@@ -7,68 +7,37 @@ import {
   EventEmitter,
   l10n,
   languages,
-  OverviewRulerLane,
   Range,
   Selection,
-  type TextDocument,
   type TextDocumentChangeEvent,
   TextDocumentChangeReason,
   type TextEditor,
   TextEditorRevealType,
-  ThemeColor,
   WorkspaceEdit,
   window,
   workspace,
 } from 'vscode';
-import { additions, removals } from './draw';
+import { Drawing } from './draw';
 import { type Place, stretched } from './follow';
 import { lensesOf } from './lenses';
 import { log } from './log';
-import { followed, type Piece, rangeOf, regionOf, textAt } from './pieces';
+import { followed, idsOf, type Piece, rangeOf, regionOf, same, textAt } from './pieces';
+import { type Proposal, tell } from './proposal';
 import { registerSides, showSides } from './sides';
 
 const CONTEXT = 'dgemma.reviewing';
 const REDO_CONTEXT = 'dgemma.redoable';
 
-/** How the server is told of decisions, and asked for a piece anew. */
-export interface Resolver {
-  decided(action: 'accept' | 'reject', ids: readonly number[]): Promise<void>;
-  /** The open pieces afterwards; undefined when there is nothing new, which it tells itself. */
-  redo(piece: Piece, range: Range): Promise<readonly Piece[] | undefined>;
-  /** Ask for all of it again: another way, bolder, closer, or by other words. */
-  again(): Promise<void>;
-}
-
-export interface Proposal {
-  readonly document: TextDocument;
-  readonly version: number;
-  readonly pieces: readonly Piece[];
-  /** The lines that were asked about; those of the pieces when nothing is said. */
-  readonly range?: Range;
-  readonly resolver?: Resolver | undefined;
-  /** Called with what was put in, and where it is now. */
-  readonly onAccepted?: (pieces: readonly Piece[]) => void;
-}
-
 export class Reviews {
   private review: (Proposal & { pieces: readonly Piece[]; region: Place }) | undefined;
   private applying = false;
   private readonly lensesChanged = new EventEmitter<void>();
-  private readonly removed = window.createTextEditorDecorationType({
-    backgroundColor: new ThemeColor('dgemma.removedBackground'),
-    border: '1px solid',
-    borderColor: new ThemeColor('dgemma.changeBorder'),
-    textDecoration: 'line-through',
-    overviewRulerColor: new ThemeColor('editorOverviewRuler.deletedForeground'),
-    overviewRulerLane: OverviewRulerLane.Full,
-  });
-  private readonly added = window.createTextEditorDecorationType({});
+  private readonly drawing = new Drawing();
   private readonly all: Disposable;
 
   constructor() {
     this.all = Disposable.from(
-      this.removed,
-      this.added,
+      this.drawing,
       this.lensesChanged,
       languages.registerCodeLensProvider(
         { pattern: '**' },
@@ -351,32 +320,6 @@ export class Reviews {
   }
 
   private draw(): void {
-    const review = this.review;
-    for (const editor of window.visibleTextEditors) {
-      const pieces = editor.document === review?.document ? review.pieces : [];
-      editor.setDecorations(this.removed, removals(editor.document, pieces));
-      editor.setDecorations(this.added, additions(editor, pieces));
-    }
-  }
-}
-
-function same(one: Piece, other: Piece): boolean {
-  return one.id === undefined
-    ? one.newText === other.newText && one.oldText === other.oldText && one.start === other.start
-    : one.id === other.id;
-}
-
-function idsOf(pieces: readonly Piece[]): number[] {
-  return pieces.flatMap((piece) => piece.id ?? []);
-}
-
-/** Tell the server of decisions; the document is decided by what is seen, whatever it answers. */
-async function tell(
-  resolver: Resolver | undefined,
-  action: 'accept' | 'reject',
-  ids: readonly number[],
-): Promise<void> {
-  if (resolver !== undefined && ids.length > 0) {
-    await resolver.decided(action, ids);
+    this.drawing.draw(this.review?.document, this.review?.pieces ?? []);
   }
 }

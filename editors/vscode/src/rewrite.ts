@@ -18,8 +18,9 @@ import type { Piece } from './pieces';
 import { piecesOf, wholeLines } from './pieces';
 import type { Pins } from './pins';
 import { EVERY_MS, type Previews } from './preview';
+import type { Resolver } from './proposal';
 import { type EditResult, RESOLVE, REWRITE, type ResolveResult } from './protocol';
-import type { Resolver, Reviews } from './review';
+import type { Reviews } from './review';
 import type { Server } from './server';
 
 /** How long the server may take to note a decision; what is seen is put in after that anyway. */

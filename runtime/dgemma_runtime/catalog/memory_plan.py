@@ -43,8 +43,8 @@ class Form(StrEnum):
     INT4 = "int4"
 
 
-LOADED_FORMS = (Form.FLOAT32, Form.BFLOAT16)
-"""What this release can load."""
+PACKED_FORMS = (Form.FP8, Form.INT4)
+"""What DiffusionGemma alone can be held in; see ``models.packed``."""
 
 _BITS: Mapping[Form, Mapping[Group, float]] = {
     Form.FLOAT32: dict.fromkeys(Group, 32.0),
@@ -152,7 +152,40 @@ def plan(counts: Counts, spec: ModelSpec, form: Form, *, on_gpu: bool) -> Memory
     if on_gpu:
         parts.append(Part("libraries of the device", LIBRARIES_BYTES))
     prefix = spec.limits.prefix_tokens * counts.prefix_numbers * number
-    return MemoryPlan(form, tuple(parts), prefix, form in LOADED_FORMS)
+    return MemoryPlan(form, tuple(parts), prefix, loads(spec, form))
+
+
+def loads(spec: ModelSpec, form: Form) -> bool:
+    """Whether this release can load a model in a form."""
+    return form not in PACKED_FORMS or spec.architecture == "diffusion_gemma"
+
+
+def choose_form(spec: ModelSpec, asked: str, number: str, free: int | None) -> Form:
+    """Return the form that the setting ``dtype`` gives a model.
+
+    Args:
+        spec: The model.
+        asked: The setting.
+        number: What activations are computed in, ``bfloat16`` or ``float32``.
+        free: Free bytes of the GPU that holds it; ``None`` on a CPU, where nothing is packed unless
+            somebody asks for it.
+
+    Raises:
+        ModelError: The model cannot be held in the form that is asked for.
+    """
+    if asked in PACKED_FORMS:
+        if not loads(spec, Form(asked)):
+            raise ModelError(
+                f"The setting `dtype` is {asked}, in which only DiffusionGemma can be held. Set it "
+                f"to `auto` for {spec.name}."
+            )
+        return Form(asked)
+    if asked != "auto" or free is None or not loads(spec, Form.INT4):
+        return Form(number)
+    counts = counts_of(spec)
+    wide = (Form(number), *PACKED_FORMS)
+    fitting = (form for form in wide if plan(counts, spec, form, on_gpu=True).least_bytes <= free)
+    return next(fitting, Form.INT4)  # what does not fit is said when it is loaded
 
 
 def prefixes_kept(counts: Counts, spec: ModelSpec, free: int, number: int) -> int:

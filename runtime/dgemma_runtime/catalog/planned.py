@@ -13,7 +13,14 @@ from dgemma_runtime import catalog
 from dgemma_runtime.catalog.counts import Counts
 from dgemma_runtime.catalog.device_memory import DeviceMemory, memory_of
 from dgemma_runtime.catalog.folders import Presence, model_folder, presence
-from dgemma_runtime.catalog.memory_plan import Form, MemoryPlan, counts_of, difference, plan
+from dgemma_runtime.catalog.memory_plan import (
+    Form,
+    MemoryPlan,
+    choose_form,
+    counts_of,
+    difference,
+    plan,
+)
 from dgemma_runtime.models import read_diffusion_gemma_spec, resolve_spec
 from dgemma_runtime.models.base import ModelSpec
 from dgemma_wire.errors import ModelError
@@ -136,14 +143,16 @@ def planned(spec: ModelSpec, settings: RuntimeSettings) -> Planned:
 
         chosen = choose(settings)
         device, dtype = chosen.name, chosen.dtype
-    form = Form.BFLOAT16 if dtype == "bfloat16" else Form.FLOAT32
     on_gpu = device.startswith("cuda")
+    memory = memory_of(device)
+    number = dtype if dtype in ("bfloat16", "float32") else "bfloat16"
+    form = choose_form(spec, settings.dtype, number, memory.free if on_gpu else None)
     plans = tuple(plan(counts, spec, each, on_gpu=on_gpu) for each in Form)
     return Planned(
         counts,
         plans,
         next(each for each in plans if each.form is form),
         device,
-        memory_of(device),
+        memory,
         checked,
     )

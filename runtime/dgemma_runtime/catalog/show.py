@@ -114,7 +114,7 @@ def plan_lines(plans: Sequence[MemoryPlan], total: int | None) -> Iterator[str]:
     if total is not None:
         fits = ["yes" if plan.prefixes_in(total) else "no" for plan in plans]
         yield f"{f'fits {total / 1e9:.1f} GB':<{width}}" + "".join(f"{each:>11}" for each in fits)
-    loads = ["yes" if plan.loads else "not yet" for plan in plans]
+    loads = ["yes" if plan.loads else "no" for plan in plans]
     yield f"{'this release loads it':<{width}}" + "".join(f"{each:>11}" for each in loads)
 
 

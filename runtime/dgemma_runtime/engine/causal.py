@@ -45,8 +45,9 @@ def draft(
 ) -> Drafted:
     """Fill the one free piece of a canvas from the left, each token the likeliest.
 
-    A good guess saves passes and changes nothing else: its tokens are read together, and those up to
-    the first that is not the likeliest are what would have been written (Leviathan et al., 2023).
+    A good guess saves passes and changes nothing else: its tokens are read together, and those up
+    to the first that is not the likeliest are what would have been written (Leviathan et al.,
+    2023).
 
     Args:
         adapter: Reads causally.

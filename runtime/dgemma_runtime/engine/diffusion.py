@@ -96,7 +96,7 @@ class DiffusionEngine:
 
             from dgemma_runtime.engine import device as devices
             from dgemma_runtime.engine.prefix_cache import PrefixCache
-            from dgemma_runtime.engine.room import room_for_prefixes
+            from dgemma_runtime.engine.room import room_for_prefixes, with_weight_form
         except ImportError as error:
             raise ModelError(
                 f"The model's libraries cannot be imported ({error}). Install them with "
@@ -108,9 +108,10 @@ class DiffusionEngine:
         path = self._locate(report)
         report(LoadProgress(RuntimeState.LOADING, f"Loading {self.model} onto {chosen.name}."))
         started = self._clock()
+        spec, chosen = with_weight_form(self._spec, self._settings.dtype, place, chosen)
         try:
             with torch.inference_mode():
-                adapter = adapter_loader(self._spec.architecture)(self._spec, path, place, dtype)
+                adapter = adapter_loader(spec.architecture)(spec, path, place, dtype)
                 controls = self._spec.prompt.controls
                 codec = load_codec(self._spec.folder / "tokenizer.json", controls)
         except Exception as error:

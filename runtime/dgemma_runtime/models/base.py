@@ -130,6 +130,7 @@ class ModelSpec:
         capabilities: What a peer may ask of it beyond fills.
         rewrite_adapter: File in ``folder`` with the canvas adapter for rewrites; empty when the one
             for fills does them too.
+        weight_form: What the large weights are packed as; empty when they are not.
     """
 
     name: str
@@ -146,6 +147,7 @@ class ModelSpec:
     prompt: PromptLayout = RAW
     capabilities: Capabilities = field(default_factory=Capabilities)
     rewrite_adapter: str = ""
+    weight_form: str = ""
 
     @property
     def base_sha256(self) -> str:

@@ -221,4 +221,5 @@ def load_adapter(
     Raises:
         ModelError: A file or a weight is missing, broken, or does not fit the class.
     """
-    return DiffusionGemma(load(base, WeightForm.PLAIN, device, dtype))
+    form = WeightForm(spec.weight_form or WeightForm.PLAIN)
+    return DiffusionGemma(load(base, form, device, dtype))

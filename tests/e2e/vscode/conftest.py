@@ -68,7 +68,13 @@ def window(scripted: Scripted, hub: TinyHub) -> Iterator[Any]:
         "DGEMMA_MODELS_DIR": str(folder / "models"),
         "no_proxy": "127.0.0.1",
     }
-    with vscode.start(folder, {**SETTINGS, "dgemma.runtime.mirror": hub.url}, **env) as code:
+    settings = {**SETTINGS, "dgemma.runtime.mirror": hub.url}
+    with vscode.start(folder, settings, trusted=True, **env) as code:
+        other, both = folder / "other", folder / "both.code-workspace"
+        (other / ".vscode").mkdir(parents=True)
+        (other / ".vscode/settings.json").write_text('{"dgemma.languages": {"python": false}}')
+        both.write_text(json.dumps({"folders": [{"path": "work"}, {"path": "other"}]}))
+        code.root = {"workspace": both}
         yield code
     shutil.rmtree(folder, ignore_errors=True)
 

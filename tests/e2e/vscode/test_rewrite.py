@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from support.runtimes import Scripted
-from support.vscode_script import REWRITES, REWRITTEN, RULES
+from support.vscode_script import PLAIN, REWRITES, REWRITTEN, RULES
 
 CHANGED = REWRITTEN.replace("c = a", "total = a").replace("return c", "return total")
 
 
-def rewrite(code: Any, name: str) -> Path:
+def rewrite(code: Any, name: str, text: str = REWRITTEN) -> Path:
     """Open the file, and ask to rename the variable in its function."""
-    file = code.opened(name, REWRITTEN)
+    file = code.opened(name, text)
     code.select_lines(3, 6)
     code.command("dgemma: Rewrite Selection")
     code.pick("rename {a} to {b}")
@@ -33,7 +33,6 @@ def last(code: Any, method: str) -> dict[str, Any]:
 
 def test_each_accepted_piece_is_one_step_of_undo(code: Any) -> None:
     file = rewrite(code, "rewrite.py")
-    code.picture("vscode-rewrite")
     assert file.read_text() == REWRITTEN
     code.saved(file, REWRITTEN)  # nothing has changed yet
     code.lens("Accept")
@@ -82,7 +81,7 @@ def test_reject_by_key_take_back_and_next(code: Any) -> None:
 
 
 def test_one_piece_is_redone_with_the_rest_kept(code: Any) -> None:
-    file = rewrite(code, "redone.py")
+    file = rewrite(code, "redone.py", PLAIN)
     code.lens("Redo")
     code.wait_drawn("amount = a + b")
     assert last(code, "dgemma/resolve")["action"] == "redo"
@@ -93,9 +92,9 @@ def test_one_piece_is_redone_with_the_rest_kept(code: Any) -> None:
     code.click_editor()
     code.press("Control+Enter")
     code.no_lens()
-    code.saved(file, REWRITTEN.replace("c = a", "amount = a").replace("return c", "return total"))
+    code.saved(file, PLAIN.replace("c = a", "amount = a").replace("return c", "return total"))
     code.press("Control+z")
-    code.saved(file, REWRITTEN)
+    code.saved(file, PLAIN)
 
 
 def test_again_closer_and_by_other_words(code: Any, scripted: Scripted) -> None:
@@ -169,25 +168,25 @@ def test_pinned_lines_are_kept_and_marked(code: Any) -> None:
 
 
 def test_the_canvas_is_seen_while_it_is_denoised_and_can_be_stopped(code: Any) -> None:
-    file = code.opened("canvas.py", REWRITTEN)
+    file = code.opened("canvas.py", PLAIN)
     code.select_lines(3, 6)
     code.command("dgemma: Rewrite Selection")
     code.pick("take your time")
     code.wait_drawn("░")
     code.until("tokens", lambda: "total = a" in code.drawn() and "░" in code.drawn())
     code.picture("vscode-preview")
-    assert file.read_text() == REWRITTEN
+    assert file.read_text() == PLAIN
     cancel = code.page.locator(".notification-list-item .monaco-button, .notification-list-item a")
     cancel.filter(has_text="Cancel").first.click(timeout=60_000)
     code.until("nothing drawn", lambda: not code.drawn())
     code.until("told", lambda: "$/cancelRequest" in code.sent("$/cancelRequest"))
     assert not code.lenses()
-    code.saved(file, REWRITTEN)
+    code.saved(file, PLAIN)
 
 
 def test_typing_into_a_proposal_puts_it_away(code: Any) -> None:
     file = rewrite(code, "typed.py")
-    code.go_to(4, 18)
+    code.go_to(4, 17)
     code.type(" ")  # between two pieces, which stay
     code.press("Backspace")
     assert code.lenses("Reject") == 3

@@ -1,7 +1,7 @@
 """Take docs/images/neovim-*.png: a real Neovim, its screen cell by cell, with scripted texts.
 
-Run as ``DGEMMA_NEOVIM_12=/path/to/nvim python scripts/neovim_pictures.py``; needs Pillow, the extra
-``dev`` and the font DejaVu Sans Mono.
+Run as ``DGEMMA_NEOVIM_12=/path/to/nvim python tests/support/neovim_pictures.py``; needs Pillow, the
+extra ``dev`` and the font DejaVu Sans Mono.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import shutil
 import sys
 import tempfile
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pynvim
-from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from support.neovim import INIT, OLD, Neovim, new  # noqa: E402
 from support.runtimes import COMMAND, Scripted  # noqa: E402
@@ -126,8 +126,8 @@ class Screen:
     def _notified(self, name: str, batches: list[list[Any]]) -> None:
         if name == "redraw":
             for event, *calls in batches:
-                handler = getattr(self, f"_{event}", None)
-                for call in calls if handler else ():
+                handler: Any = getattr(self, f"_{event}", lambda *_: None)
+                for call in calls:
                     handler(*call)
 
     def _grid_resize(self, _: int, width: int, height: int) -> None:
@@ -159,10 +159,14 @@ class Screen:
 
     def save(self, name: str) -> None:
         """Draw the screen as a picture."""
-        image = Image.new("RGB", ((COLUMNS + 2) * WIDTH, (ROWS + 1) * HEIGHT), _colour(BACK))
-        draw = ImageDraw.Draw(image)
+        # No dependency of the project's: only whoever takes pictures needs it.
+        painting, drawing, lettering = (
+            import_module(f"PIL.{each}") for each in ("Image", "ImageDraw", "ImageFont")
+        )
+        image = painting.new("RGB", ((COLUMNS + 2) * WIDTH, (ROWS + 1) * HEIGHT), _colour(BACK))
+        draw = drawing.Draw(image)
         fonts = {
-            bold: ImageFont.truetype(f"{FONTS}{'-Bold' if bold else ''}.ttf", SIZE)
+            bold: lettering.truetype(f"{FONTS}{'-Bold' if bold else ''}.ttf", SIZE)
             for bold in (False, True)
         }
         for row, cells in enumerate(self.cells):
