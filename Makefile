@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 MODEL := $(VENV)/.model
 VSCODE := $(VENV)/.vscode
 NVIM12 := $(VENV)/.nvim12
+EMACS := $(VENV)/.emacs
 KERNELS := $(VENV)/.kernels
 
 .DEFAULT_GOAL := help
@@ -28,6 +29,10 @@ $(NVIM12): $(READY) scripts/get_nvim
 	@scripts/get_nvim $(VENV)/nvim12 || echo "No Neovim 0.12 here: what needs it is skipped."
 	@touch $@
 
+$(EMACS): $(READY) scripts/get_emacs
+	@scripts/get_emacs || echo "No Emacs with eglot here: its tests are skipped."
+	@touch $@
+
 demo: setup ## Fill holes in examples/ with the real model and watch the canvas denoise.
 	@$(BIN)/python scripts/demo.py
 
@@ -36,7 +41,7 @@ $(KERNELS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[kernels]'
 	@touch $@
 
-test: setup $(VSCODE) $(NVIM12) $(KERNELS) ## Run every test that runs on a CPU, the real model's included.
+test: setup $(VSCODE) $(NVIM12) $(EMACS) $(KERNELS) ## Run every test that runs on a CPU, the real model's included.
 	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY) ## Format, lint and type checks.

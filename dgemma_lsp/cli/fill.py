@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import msgspec
 
 from dgemma_lsp import methods
 from dgemma_lsp.cli.client import EditorClient, editor
-from dgemma_lsp.cli.render import Canvas, Place
+from dgemma_lsp.cli.render import Canvas, Place, print_diff
 from dgemma_lsp.languages import by_extension
 from dgemma_wire.errors import DgemmaError
 
@@ -219,14 +218,7 @@ def report(
     place = target.place
     filled = place.text[: place.offset] + result.text + place.text[place.offset :]
     if arguments.diff:
-        sys.stdout.writelines(
-            difflib.unified_diff(
-                place.text.splitlines(keepends=True),
-                filled.splitlines(keepends=True),
-                f"a/{place.name}",
-                f"b/{place.name}",
-            )
-        )
+        print_diff(place, filled)
     elif arguments.write:
         write(target, filled)
     else:

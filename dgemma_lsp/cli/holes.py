@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import json
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from dgemma_lsp.cli.fill import (
     settings_of,
     write,
 )
+from dgemma_lsp.cli.render import print_diff
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,14 +136,7 @@ def report(arguments: argparse.Namespace, target: Target, result: methods.FillHo
         return status
     place = target.place
     if arguments.diff:
-        sys.stdout.writelines(
-            difflib.unified_diff(
-                place.text.splitlines(keepends=True),
-                filled.splitlines(keepends=True),
-                f"a/{place.name}",
-                f"b/{place.name}",
-            )
-        )
+        print_diff(place, filled)
     elif arguments.write:
         if result.edit is not None:
             write(target, filled)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import json
 import re
 import sys
@@ -31,6 +30,7 @@ from dgemma_lsp.cli.fill import (
     settings_of,
     write,
 )
+from dgemma_lsp.cli.render import print_diff
 from dgemma_lsp.documents import Document
 from dgemma_lsp.infill.repairs.broken import fault_ranges
 from dgemma_lsp.syntax.lines import Encoding
@@ -196,14 +196,7 @@ def report(arguments: argparse.Namespace, asked: Asked, found: Mending) -> int:
         if found.made:
             write(asked.target, found.text)
     else:
-        sys.stdout.writelines(
-            difflib.unified_diff(
-                place.text.splitlines(keepends=True),
-                found.text.splitlines(keepends=True),
-                f"a/{place.name}",
-                f"b/{place.name}",
-            )
-        )
+        print_diff(place, found.text)
     for line, result in found.failed:
         why = (result.message or result.reason or "").removeprefix("could not mend: ")
         print(f"dgemma: {place.name}:{line}: could not mend: {why}", file=sys.stderr)

@@ -6,7 +6,9 @@ it is, and the finished picture follows. Knows no LSP and no files.
 
 from __future__ import annotations
 
+import difflib
 import shutil
+import sys
 import unicodedata
 from dataclasses import dataclass
 from typing import TextIO
@@ -201,3 +203,15 @@ def _fit(text: str, room: int) -> tuple[str, int]:
             return text[:index], 0
         room -= wide
     return text, room
+
+
+def print_diff(place: Place, changed: str) -> None:
+    """Print what a changed document differs in, as a unified diff."""
+    sys.stdout.writelines(
+        difflib.unified_diff(
+            place.text.splitlines(keepends=True),
+            changed.splitlines(keepends=True),
+            f"a/{place.name}",
+            f"b/{place.name}",
+        )
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import json
 import re
 import sys
@@ -28,6 +27,7 @@ from dgemma_lsp.cli.fill import (
     settings_of,
     write,
 )
+from dgemma_lsp.cli.render import print_diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +204,7 @@ def report(arguments: argparse.Namespace, lines: Lines, result: methods.RewriteR
     place = lines.target.place
     rewritten = apply(lines, result.edit)
     if arguments.diff:
-        sys.stdout.writelines(
-            difflib.unified_diff(
-                place.text.splitlines(keepends=True),
-                rewritten.splitlines(keepends=True),
-                f"a/{place.name}",
-                f"b/{place.name}",
-            )
-        )
+        print_diff(place, rewritten)
     elif arguments.write:
         write(lines.target, rewritten)
     else:

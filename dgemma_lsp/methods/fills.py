@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from dgemma_lsp.methods.shapes import (
     CandidateResult,
+    Denoising,
     DocumentId,
     Phases,
     Position,
@@ -18,7 +19,7 @@ from dgemma_lsp.methods.shapes import (
 )
 
 
-class FillParams(Shape, frozen=True, kw_only=True):
+class FillParams(Denoising, frozen=True, kw_only=True):
     """Parameters of ``dgemma/fill``."""
 
     text_document: DocumentId
@@ -26,14 +27,6 @@ class FillParams(Shape, frozen=True, kw_only=True):
     candidates: Annotated[int | None, Meta(description="How many; null takes the setting.")] = None
     max_steps: Annotated[int | None, Meta(description="Bound on denoise steps.")] = None
     deadline_ms: Annotated[int | None, Meta(description="Milliseconds it may take.")] = None
-    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
-    preview_token: Annotated[
-        str | int | None,
-        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
-    ] = None
-    preview_every_ms: Annotated[
-        int, Meta(description="Least milliseconds between two previews.", ge=0)
-    ] = 50
 
 
 class FillResult(Shape, frozen=True, kw_only=True):
@@ -88,7 +81,7 @@ class HolesResult(Shape, frozen=True, kw_only=True):
     message: Annotated[str | None, Meta(description="Why there are none.")] = None
 
 
-class FillHolesParams(Shape, frozen=True, kw_only=True):
+class FillHolesParams(Denoising, frozen=True, kw_only=True):
     """Parameters of ``dgemma/fillHoles``."""
 
     text_document: Annotated[
@@ -102,14 +95,6 @@ class FillHolesParams(Shape, frozen=True, kw_only=True):
         Range | None, Meta(description="Where to look for marked ones; null for everywhere.")
     ] = None
     deadline_ms: Annotated[int | None, Meta(description="Milliseconds it may take.")] = None
-    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
-    preview_token: Annotated[
-        str | int | None,
-        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
-    ] = None
-    preview_every_ms: Annotated[
-        int, Meta(description="Least milliseconds between two previews.", ge=0)
-    ] = 50
 
 
 class FilledHole(Shape, frozen=True, kw_only=True):
@@ -138,7 +123,7 @@ class FillHolesResult(Shape, frozen=True, kw_only=True):
     model: str | None
 
 
-class MendParams(Shape, frozen=True, kw_only=True):
+class MendParams(Denoising, frozen=True, kw_only=True):
     """Parameters of ``dgemma/mend``. The first syntax error that the range touches is mended.
 
     Where it touches none, but one is nearby, the text of the range itself is denoised anew.
@@ -154,14 +139,6 @@ class MendParams(Shape, frozen=True, kw_only=True):
     deadline_ms: Annotated[
         int | None, Meta(description="Milliseconds all rounds may take together.")
     ] = None
-    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
-    preview_token: Annotated[
-        str | int | None,
-        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
-    ] = None
-    preview_every_ms: Annotated[
-        int, Meta(description="Least milliseconds between two previews.", ge=0)
-    ] = 50
 
 
 class MendResult(Shape, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from dgemma_lsp.methods.shapes import (
     CandidateResult,
+    Denoising,
     DocumentId,
     Phases,
     Range,
@@ -18,7 +19,7 @@ from dgemma_lsp.methods.shapes import (
 from dgemma_wire.messages import RewriteKind
 
 
-class RewriteParams(Shape, frozen=True, kw_only=True):
+class RewriteParams(Denoising, frozen=True, kw_only=True):
     """Parameters of ``dgemma/rewrite``. The lines that the range touches are rewritten."""
 
     text_document: Annotated[
@@ -28,7 +29,6 @@ class RewriteParams(Shape, frozen=True, kw_only=True):
     instruction: Annotated[str, Meta(description="One of `dgemma/rewrites`, places filled in.")]
     candidates: Annotated[int | None, Meta(description="How many; null takes the setting.")] = None
     deadline_ms: Annotated[int | None, Meta(description="Milliseconds it may take.")] = None
-    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
     pinned: Annotated[
         tuple[Range, ...], Meta(description="Lines of the range that stay as they are.")
     ] = ()
@@ -41,13 +41,6 @@ class RewriteParams(Shape, frozen=True, kw_only=True):
             le=1,
         ),
     ] = 1.0
-    preview_token: Annotated[
-        str | int | None,
-        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
-    ] = None
-    preview_every_ms: Annotated[
-        int, Meta(description="Least milliseconds between two previews.", ge=0)
-    ] = 50
 
 
 class HunkResult(Shape, frozen=True, kw_only=True):
@@ -82,7 +75,7 @@ class RewriteResult(Shape, frozen=True, kw_only=True):
     model: str | None
 
 
-class ResolveParams(Shape, frozen=True, kw_only=True):
+class ResolveParams(Denoising, frozen=True, kw_only=True):
     """Parameters of ``dgemma/resolve``.
 
     The text that was rewritten may have moved since, but must be as the proposal left it.
@@ -102,13 +95,6 @@ class ResolveParams(Shape, frozen=True, kw_only=True):
     ] = None
     deadline_ms: Annotated[int | None, Meta(description="Milliseconds a redo may take.")] = None
     seed: Annotated[int, Meta(description="Seed of a redo's random stream.")] = 0
-    preview_token: Annotated[
-        str | int | None,
-        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
-    ] = None
-    preview_every_ms: Annotated[
-        int, Meta(description="Least milliseconds between two previews.", ge=0)
-    ] = 50
 
 
 class ResolveResult(Shape, frozen=True, kw_only=True):

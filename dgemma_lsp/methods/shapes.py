@@ -55,6 +55,19 @@ class VersionedEdit(Shape, frozen=True, kw_only=True):
     document_changes: tuple[DocumentEdit, ...]
 
 
+class Denoising(Shape, frozen=True, kw_only=True):
+    """What every request that has the runtime denoise can name."""
+
+    seed: Annotated[int, Meta(description="Seed of the request's random stream.")] = 0
+    preview_token: Annotated[
+        str | int | None,
+        Meta(description="Repeated in every `dgemma/preview`; null asks for no previews."),
+    ] = None
+    preview_every_ms: Annotated[
+        int, Meta(description="Least milliseconds between two previews.", ge=0)
+    ] = 50
+
+
 class PreviewParams(Shape, frozen=True, kw_only=True):
     """Parameters of ``dgemma/preview``: one list of tokens per hole."""
 

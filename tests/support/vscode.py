@@ -77,6 +77,7 @@ _spec.loader.exec_module(installed)
 QUIET_SETTINGS: dict[str, Any] = {
     "security.workspace.trust.enabled": False,
     "workbench.startupEditor": "none",
+    "workbench.reduceMotion": "on",
     "workbench.editor.useModal": "off",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "chat.disableAIFeatures": True,
@@ -340,7 +341,7 @@ class Code:
     def picture(self, name: str) -> None:
         """Keep a picture of the window in the folder of the variable, when there is one."""
         if folder := os.environ.get("DGEMMA_PICTURES"):
-            self.page.screenshot(path=f"{folder}/{name}.png")
+            self.page.screenshot(path=f"{folder}/{name}.png", animations="disabled")
 
     def save(self) -> None:
         self.press("Control+s")

@@ -66,6 +66,7 @@ RULES: list[dict[str, Any]] = [
         "probabilities": {"a + b": [0.5, 0.9, 0.1]},
     },
     {"when": "# cursors", "spans": ["first", "second"]},
+    {"when": "# weak\nx = a * b + c"},  # nothing more
     {
         "when": "# weak",
         "text": "a * b + c",

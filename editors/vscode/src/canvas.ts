@@ -15,7 +15,7 @@ export interface Stretch {
 const BLOCK = '░';
 const BLOCKS = 2;
 /** Columns of noise after which a line of it ends: where its breaks will be nobody knows yet. */
-const NOISE_COLUMNS = 48;
+const NOISE_COLUMNS = 32;
 /** Stretches of a line; the rest of it is drawn as one guess. */
 export const MOST_STRETCHES = 16;
 

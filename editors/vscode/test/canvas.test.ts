@@ -23,7 +23,7 @@ test('neighbours that look alike are one stretch; noise is blocks and never its 
 test('noise is as wide as a line at most', () => {
   const tokens = Array.from({ length: 60 }, (): DraftToken => ['', 'noise']);
   const widths = linesOfSpan(tokens).map((line) => line[0]?.text.length);
-  assert.deepEqual(widths, [48, 48, 24]);
+  assert.deepEqual(widths, [32, 32, 32, 24]);
 });
 
 test('line breaks of any kind begin a line, also an empty one', () => {

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dgemma_runtime import environment
 from dgemma_runtime.engine.asked import check_request, read_request
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.engine.files import describe_files, locate_weights
-from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDraft, KeptDrafts
+from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
 from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.engine.work import (
     Clock,
@@ -216,13 +214,7 @@ class DiffusionEngine:
                 break
             if all(made[0].texts != other.texts for other, _ in found):
                 found.append(made)
-        found.sort(key=lambda each: each[0].score, reverse=True)
-        candidates = tuple(
-            msgspec.structs.replace(
-                candidate, draft=self._kept.keep(job.peer, KeptDraft(asked.source, spans))
-            )
-            for candidate, spans in found
-        )
+        candidates = self._kept.keep_all(job.peer, asked.source, found)
         done = self._clock()
         return Answer(
             candidates,

@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from dgemma_runtime.encoding import EncodedRequest
 from dgemma_wire.errors import DenoiseFailed, FailureCode
+from dgemma_wire.messages import Candidate
 
 ROOM = 64
 SECONDS = 60.0
@@ -97,6 +100,16 @@ class KeptDrafts:
         handle = next(self._handles)
         self._entries[handle] = _Entry(peer, draft, self._clock())
         return handle
+
+    def keep_all(
+        self, peer: int, source: Source, found: Sequence[tuple[Candidate, tuple[DraftSpan, ...]]]
+    ) -> tuple[Candidate, ...]:
+        """Keep the drafts of an answer; return its candidates with their handles, best first."""
+        best_first = sorted(found, key=lambda each: each[0].score, reverse=True)
+        return tuple(
+            msgspec.structs.replace(candidate, draft=self.keep(peer, KeptDraft(source, spans)))
+            for candidate, spans in best_first
+        )
 
     def get(self, peer: int, handle: int) -> KeptDraft:
         """Return a draft of this peer.

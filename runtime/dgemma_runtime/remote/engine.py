@@ -22,7 +22,7 @@ import msgspec
 from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.engine.asked import Asked, check_request, read_request
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
-from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDraft, KeptDrafts
+from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
 from dgemma_runtime.engine.reading import Filled, needed_by_lines, read_candidate
 from dgemma_runtime.engine.starts import draw_starts
 from dgemma_runtime.job import Job
@@ -203,13 +203,7 @@ class RemoteEngine:
             cached = max(cached, cached_here)
             if all(made[0].texts != other.texts for other, _ in found):
                 found.append(made)
-        found.sort(key=lambda each: each[0].score, reverse=True)
-        candidates = tuple(
-            msgspec.structs.replace(
-                candidate, draft=self._kept.keep(job.peer, KeptDraft(asked.source, spans))
-            )
-            for candidate, spans in found
-        )
+        candidates = self._kept.keep_all(job.peer, asked.source, found)
         done = self._clock()
         return Answer(
             candidates,
