@@ -23,7 +23,7 @@ from dgemma_lsp.pipeline import Options, fill
 from dgemma_training.documents import Split
 from dgemma_training.evaluation.asking import private_directory, running, snapshot_of
 from dgemma_training.evaluation.items import Item, from_corpus, from_file
-from dgemma_training.evaluation.judging import parses, similarity
+from dgemma_training.evaluation.judging import similarity
 from dgemma_training.evaluation.plan import span_of
 
 WAYS = {"canvas": False, "both": True}
@@ -39,7 +39,6 @@ class Mark:
     way: str
     exact: bool
     similar: float
-    parses: bool
     shown: bool
     steps: int
     total_ms: float
@@ -71,7 +70,6 @@ async def measure(items: Sequence[Item], model: str, threads: int) -> list[Mark]
                             way=way,
                             exact=text.strip() == row.middle.strip(),
                             similar=similarity(text, row.middle),
-                            parses=parses(row.prefix + text + row.suffix, row.language),
                             shown=best is not None and best.verdict.accepted,
                             steps=0 if best is None else best.steps,
                             total_ms=outcome.times.total_ms,
@@ -89,7 +87,6 @@ def rates(marks: Sequence[Mark]) -> dict[str, Any]:
         "rows": count,
         "exact": round(100 * sum(mark.exact for mark in marks) / count, 1),
         "similar": round(100 * sum(mark.similar for mark in marks) / count, 1),
-        "parses": round(100 * sum(mark.parses for mark in marks) / count, 1),
         "shown": round(100 * sum(mark.shown for mark in marks) / count, 1),
         "total_ms": spread(mark.total_ms for mark in marks),
     }
@@ -127,6 +124,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--out", type=Path, help="Write the results here as JSON.")
+    parser.add_argument("--marks", type=Path, help="Write what came of every row here.")
     arguments = parser.parse_args()
     span = span_of(arguments.model)
     if arguments.rows is not None:
@@ -157,11 +155,12 @@ def main() -> int:
             for kind in kinds
         },
         "gain": gain(marks),
-        "marks": [asdict(mark) for mark in marks],
     }
-    print(json.dumps({**results, "marks": len(marks)}, indent=1))
+    print(json.dumps(results, indent=1))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.marks is not None:
+        arguments.marks.write_text(json.dumps([asdict(mark) for mark in marks], indent=1) + "\n")
     return 0
 
 

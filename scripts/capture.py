@@ -32,9 +32,8 @@ OUT = ROOT / "docs/images/uses.gif"
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 WIDTH, HEIGHT, BAR = 900, 400, 52
 """Pixels: of the editors' part, and of the caption above it."""
-COLOURS = 96
-LEAST_S, KEY_S, CUT_S, STEP_S = 0.05, 0.09, 0.9, 0.16
-"""Seconds in the capture: the least, of a key, of a wait that is cut, of a step of the canvas."""
+LEAST_S, KEY_S, CUT_S = 0.05, 0.09, 0.9
+"""Seconds in the capture: the least, of a key, of a wait that is cut."""
 WAIT_S = 120.0
 TITLES = (
     "Completion in VS Code",
@@ -45,8 +44,6 @@ BACK, HEAD, DIM = "#0d1117", "#f0f6fc", "#9aa4af"
 
 SHAPES = '''\
 class Rectangle:
-    """Four sides, two of each length."""
-
     def __init__(self, width, height):
         self.width = width
         self.height = height
@@ -80,9 +77,9 @@ def invoice(lines, rate):
     net = 0
     count = 0
     for line in lines:
-        net = net + line.price * line.count
+        net = net + line.price
         check(line)
-        count = count + line.count
+        count = count + 1
     tax = round(net * rate)
     return net + tax, count
 '''
@@ -94,6 +91,7 @@ vim.o.number, vim.o.signcolumn, vim.o.laststatus = true, 'no', 3
 vim.o.statusline = " %t %m%=%{v:lua.require'dgemma'.statusline()}  %l:%c "
 vim.o.cursorline, vim.o.ruler, vim.o.fillchars = false, false, 'eob: '
 vim.cmd.syntax('on')
+vim.g.loaded_matchparen = 1
 """
 SETTINGS: dict[str, Any] = {
     "dgemma.deadlineMs": 20000,
@@ -106,6 +104,9 @@ SETTINGS: dict[str, Any] = {
     "editor.lightbulb.enabled": "off",
     "editor.occurrencesHighlight": "off",
     "editor.renderLineHighlight": "none",
+    "editor.renderWhitespace": "none",
+    "editor.scrollBeyondLastLine": False,
+    "editor.stickyScroll.enabled": False,
     "window.commandCenter": False,
     "window.menuBarVisibility": "hidden",
     "window.title": "${activeEditorShort}",
@@ -134,7 +135,8 @@ class Film:
             for name, size in (("DejaVuSans-Bold", 16), ("DejaVuSans", 13))
         )
         draw.text((14, 6), f"{self.title}: {step}", HEAD, bold)
-        draw.text((14, 29), f"{self.model}, on a CPU" + (f" · {note}" if note else ""), DIM, plain)
+        where = f"{self.model}, on {os.cpu_count()} cores of a CPU"
+        draw.text((14, 29), f"{where} · {note}" if note else where, DIM, plain)
         if self.frames and self.frames[-1][0].tobytes() == frame.tobytes():
             frame, seconds = self.frames[-1][0], seconds + self.frames.pop()[1]
         self.frames.append((frame, max(seconds, LEAST_S)))
@@ -153,12 +155,12 @@ class Film:
 
     def save(self, path: Path) -> None:
         """Write an animated GIF that plays over and over, with one palette for all its pictures."""
-        unique = list({frame.tobytes(): frame for frame, _ in self.frames}.values())
-        sheet = Image.new("RGB", (WIDTH, (HEIGHT + BAR) * len(unique)))
-        for number, frame in enumerate(unique):
-            sheet.paste(frame, (0, number * (HEIGHT + BAR)))
-        palette = sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT)
-        flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame, _ in self.frames]
+        # Every colour counts once: by their pixels the few letters of a keyword would turn grey.
+        colours = {colour for frame, _ in self.frames for _, colour in frame.getcolors(WIDTH**2)}
+        sheet = Image.new("RGB", (len(colours), 1))
+        sheet.putdata(sorted(colours))
+        palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
+        flat = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each, _ in self.frames]
         path.parent.mkdir(parents=True, exist_ok=True)
         flat[0].save(
             path,
@@ -178,7 +180,7 @@ def photograph(code: vscode.Code) -> Image.Image:
 def complete_in_vscode(code: vscode.Code, film: Film) -> str:
     """Type until ghost text is there and accept it; returns the text."""
     code.opened("shapes.py", SHAPES)
-    code.go_to(9, 9)
+    code.go_to(7, 9)
     code.page.mouse.move(WIDTH - 40, HEIGHT // 2)
     film.add(photograph(code), 1.0, "the body of a method")
     for char in "return ":
@@ -208,7 +210,7 @@ def fill_in_neovim(folder: Path, film: Film) -> str:
 
         def picture() -> Image.Image:
             screen.take(0.25)
-            return painted(screen)
+            return painted(screen, bar=nvim.api.api.get_mode()["mode"] == "i")
 
         nvim.open(BASKET, "basket.py")
         film.add(picture(), 1.2, "the cursor between brackets, code on both sides")
@@ -228,23 +230,30 @@ def fill_in_neovim(folder: Path, film: Film) -> str:
     return text
 
 
-def painted(screen: neovim_pictures.Screen) -> Image.Image:
-    """Draw Neovim's screen as a terminal would."""
+def painted(screen: neovim_pictures.Screen, *, bar: bool) -> Image.Image:
+    """Draw Neovim's screen as a terminal would, its cursor as a block or a bar."""
     wide, high, size = neovim_pictures.WIDTH, neovim_pictures.HEIGHT, neovim_pictures.SIZE
     back, front = neovim_pictures.BACK, neovim_pictures.TEXT
     image = Image.new("RGB", (WIDTH, HEIGHT), f"#{back:06x}")
     draw = ImageDraw.Draw(image)
-    font = ImageFont.truetype(str(FONTS / "DejaVuSansMono.ttf"), size)
+    fonts = {
+        look: ImageFont.truetype(str(FONTS / f"DejaVuSansMono{look}.ttf"), size)
+        for look in ("", "-Bold", "-Oblique")
+    }
     left, top = (WIDTH - len(screen.cells[0]) * wide) // 2, (HEIGHT - len(screen.cells) * high) // 2
     for row, cells in enumerate(screen.cells):
         for column, (text, number) in enumerate(cells):
             look = screen.attributes.get(number, {})
             ink, paper = look.get("foreground", front), look.get("background", back)
-            if bool(look.get("reverse")) != ((row, column) == screen.cursor):
+            here = (row, column) == screen.cursor
+            if bool(look.get("reverse")) != (here and not bar):
                 ink, paper = paper, ink
             x, y = left + column * wide, top + row * high
             draw.rectangle((x, y, x + wide - 1, y + high - 1), f"#{paper:06x}")
-            draw.text((x, y + 1), text, f"#{ink:06x}", font)
+            kind = "-Bold" if look.get("bold") else "-Oblique" if look.get("italic") else ""
+            draw.text((x, y + 1), text, f"#{ink:06x}", fonts[kind])
+            if here and bar:
+                draw.rectangle((x - 1, y, x, y + high - 1), f"#{front:06x}")
     return image
 
 
@@ -256,21 +265,22 @@ def rewrite_in_vscode(code: vscode.Code, film: Film) -> None:
     code.command("dgemma: Rewrite Selection")
     row = code.page.locator(".quick-input-list .monaco-list-row", has_text=INSTRUCTION).first
     row.wait_for(timeout=WAIT_S * 1000)
-    film.add(photograph(code), 1.6, "what this model can do, and how often it gets it right")
-    shown = photograph(code)
+    film.add(photograph(code), 1.4, "what this model can do, and how often it gets it right")
+    code.until("its row", lambda: code.press("ArrowDown") or _focused(code) == INSTRUCTION, WAIT_S)
+    film.add(photograph(code), 0.8, INSTRUCTION)
     began = time.monotonic()
-    code.pick(INSTRUCTION)
-    steps: list[Image.Image] = []
+    code.press("Enter")
+    canvas: list[tuple[Image.Image, float]] = []
     while not code.lenses("Accept All"):
-        if code.drawn():
-            steps.append(photograph(code))
+        if code.page.locator(".notification-list-item").count() and code.drawn():
+            canvas.append((photograph(code), time.monotonic()))
         if time.monotonic() - began > WAIT_S:
             raise TimeoutError("nothing came of the rewrite")
-    took = time.monotonic() - began
-    note = f"{took:.1f} s from choosing to hunks, cut"
-    film.add(shown, 0.3, "asked")
-    for step in steps:
-        film.add(step, STEP_S, "the canvas while it is denoised", note)
+    ended = time.monotonic()
+    note = f"{ended - began:.1f} s from the choice to the hunks"
+    ends = [taken for _, taken in canvas[1:]] + [ended]
+    for (picture, taken), end in zip(canvas, ends, strict=True):
+        film.add(picture, end - taken, "its canvas is denoised", f"{note}, in real time")
     time.sleep(0.5)  # the lenses find their places
     film.add(photograph(code), 2.2, "two hunks to decide on, nothing changed yet", note)
     code.lens("Accept")
@@ -282,6 +292,12 @@ def rewrite_in_vscode(code: vscode.Code, film: Film) -> None:
     code.no_lens()
     code.saved(file, REWRITTEN)
     film.add(photograph(code), 1.8, "and the second")
+
+
+def _focused(code: vscode.Code) -> str:
+    """Return the label of the row that Enter would choose."""
+    row = code.page.locator(".quick-input-list .monaco-list-row.focused .label-name").first
+    return (row.text_content() or "").strip()
 
 
 def warmed(folder: Path) -> str:

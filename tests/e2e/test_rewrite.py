@@ -418,7 +418,8 @@ def test_json_has_everything(dgemma: Dgemma, file: Path) -> None:
 
 
 def test_pinned_lines_and_several_blocks(dgemma: Dgemma, file: Path, scripted: Scripted) -> None:
-    scripted.write(rules=[{"instruction": "inline the variable", "text": "x()"}], rewrites=REWRITES)
+    rules = [{"instruction": "inline the variable", "text": "x()"}]
+    scripted.write(rules=rules, rewrites=REWRITES, spans=1)
     status, out, err = dgemma(
         *(str(file), "--lines", "2-7", "--pin", "3-6", "--noise", "0.5", "inline the variable")
     )
