@@ -11,10 +11,10 @@ EMACS := $(VENV)/.emacs
 KERNELS := $(VENV)/.kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vscode demo test check fmt generate bench clean
+.PHONY: help setup vscode demo capture test check fmt generate bench bench-editors clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) $(MODEL) ## Make .venv, install everything, fetch the embedded model's base weights.
 
@@ -41,6 +41,9 @@ $(KERNELS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[kernels]'
 	@touch $@
 
+capture: setup $(VSCODE) $(NVIM12) ## Take docs/images/uses.gif in real editors with the real model.
+	@$(BIN)/python scripts/capture.py
+
 test: setup $(VSCODE) $(NVIM12) $(EMACS) $(KERNELS) ## Run every test that runs on a CPU, the real model's included.
 	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
@@ -58,6 +61,9 @@ generate: $(READY) ## Write the generated files anew (a test fails when one is s
 
 bench: setup ## Measure latency on the examples; see benchmarks/README.md for real rows.
 	$(BIN)/python benchmarks/latency.py
+
+bench-editors: setup $(VSCODE) $(NVIM12) ## Measure from keystroke to ghost text in real editors.
+	$(BIN)/python benchmarks/keystroke.py
 
 clean: ## Remove what set-up made in this folder; fetched weights stay in the user's cache.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

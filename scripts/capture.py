@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ WIDTH, HEIGHT, BAR = 900, 400, 52
 LEAST_S, KEY_S, CUT_S = 0.05, 0.09, 0.9
 """Seconds in the capture: the least, of a key, of a wait that is cut."""
 WAIT_S = 120.0
+EXACT = 48
+"""Colours of the palette that are taken as they are."""
 TITLES = (
     "Completion in VS Code",
     "Fill in the middle, in Neovim",
@@ -42,7 +45,7 @@ TITLES = (
 )
 BACK, HEAD, DIM = "#0d1117", "#f0f6fc", "#9aa4af"
 
-SHAPES = '''\
+SHAPES = """\
 class Rectangle:
     def __init__(self, width, height):
         self.width = width
@@ -53,8 +56,8 @@ class Rectangle:
 
     def perimeter(self):
         return 2 * (self.width + self.height)
-'''
-BASKET = '''\
+"""
+BASKET = """\
 class Line:
     def __init__(self, name, price, count):
         self.name = name
@@ -71,20 +74,20 @@ class Basket:
 
     def total(self):
         return sum(line.price * line.count for line in self.lines)
-'''
-INVOICE = '''\
+"""
+INVOICE = """\
 def invoice(lines, rate):
-    net = 0
+    total = 0
     count = 0
     for line in lines:
-        net = net + line.price
-        check(line)
+        total = total + line.price
+        print(line.name)
         count = count + 1
-    tax = round(net * rate)
-    return net + tax, count
-'''
+    tax = round(total * rate)
+    return total + tax, count
+"""
 INSTRUCTION = "use an augmented assignment"
-REWRITTEN = INVOICE.replace("net = net +", "net +=").replace("count = count +", "count +=")
+REWRITTEN = INVOICE.replace("total = total +", "total +=").replace("count = count +", "count +=")
 
 LOOK = """
 vim.o.number, vim.o.signcolumn, vim.o.laststatus = true, 'no', 3
@@ -92,6 +95,7 @@ vim.o.statusline = " %t %m%=%{v:lua.require'dgemma'.statusline()}  %l:%c "
 vim.o.cursorline, vim.o.ruler, vim.o.fillchars = false, false, 'eob: '
 vim.cmd.syntax('on')
 vim.g.loaded_matchparen = 1
+vim.api.nvim_set_hl(0, 'DgemmaGhost', { fg = '#8b949e', italic = true })
 """
 SETTINGS: dict[str, Any] = {
     "dgemma.deadlineMs": 20000,
@@ -155,11 +159,17 @@ class Film:
 
     def save(self, path: Path) -> None:
         """Write an animated GIF that plays over and over, with one palette for all its pictures."""
-        # Every colour counts once: by their pixels the few letters of a keyword would turn grey.
-        colours = {colour for frame, _ in self.frames for _, colour in frame.getcolors(WIDTH**2)}
-        sheet = Image.new("RGB", (len(colours), 1))
-        sheet.putdata(sorted(colours))
-        palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
+        counts: Counter[Any] = Counter()
+        for frame, _ in self.frames:
+            counts.update({colour: n for n, colour in frame.getcolors(WIDTH**2) or []})
+        # Backgrounds as they are; of the rest every colour counts once, or the few letters of a
+        # keyword would turn grey.
+        exact = [colour for colour, _ in counts.most_common(EXACT)]
+        sheet = Image.new("RGB", (len(counts), 1))
+        sheet.putdata(sorted(counts))
+        rest = sheet.quantize(256 - EXACT, Image.Quantize.MEDIANCUT).getpalette() or []
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([value for colour in exact for value in colour] + rest)
         flat = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each, _ in self.frames]
         path.parent.mkdir(parents=True, exist_ok=True)
         flat[0].save(

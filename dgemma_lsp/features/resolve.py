@@ -31,6 +31,8 @@ async def resolve(
     snapshot = session.documents.snapshot(proposal.uri)
     if snapshot is None or not proposal.locate(snapshot.text):
         return _stale(session)
+    if params.action == "show":
+        return _resolved(_hunks(session, proposal, snapshot))
     known = {hunk.id for hunk in proposal.open}
     ids = known if params.hunks is None else set(params.hunks)
     if not ids or not ids <= known:

@@ -82,7 +82,10 @@ class ResolveParams(Denoising, frozen=True, kw_only=True):
     """
 
     proposal: int
-    action: Literal["accept", "reject", "redo"]
+    action: Annotated[
+        Literal["accept", "reject", "redo", "show"],
+        Meta(description="`show` decides nothing, and is answered with what is open."),
+    ]
     hunks: Annotated[
         tuple[int, ...] | None, Meta(description="Their ids; null for all that are open.")
     ] = None

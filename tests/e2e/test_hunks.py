@@ -239,6 +239,9 @@ async def test_unknown_and_forgotten_proposals(start: Start) -> None:
     assert (strange["reason"], strange["edit"]) == ("not_open", None)
     assert strange["message"] == "Not open: 7. These are: 1, 2."
     assert (await resolve(editor, result["proposal"], "accept", hunks=[]))["reason"] == "not_open"
+    shown = await resolve(editor, result["proposal"], "show")
+    assert shown["reason"] is None
+    assert shown["hunks"] == result["hunks"]
     assert (await resolve(editor, 4711, "accept"))["reason"] == "unknown_proposal"
     with pytest.raises(JsonRpcException, match="action"):
         await resolve(editor, result["proposal"], "burn")

@@ -213,8 +213,7 @@ local function refresh(review, proposal)
   end
   review.changed = false
   proposal.deciding = true
-  -- Deciding on nothing is answered with all that is open.
-  local params = { action = 'reject', hunks = {} }
+  local params = { action = 'show' }
   resolve(review, proposal, params, function(result, found, asked_at)
     proposal.deciding = false
     if not result or #result.hunks == 0 then
