@@ -12,6 +12,7 @@ from pygls.lsp.server import LanguageServer
 
 from dgemma_lsp import methods
 from dgemma_lsp.features import (
+    code_actions,
     completion,
     documents,
     fill,
@@ -117,17 +118,29 @@ def _register_lsp(server: DgemmaServer, session: Session) -> None:
         types.CodeActionOptions(code_action_kinds=[mend.KIND, rewrite.KIND], resolve_provider=True),
     )
     def _(params: types.CodeActionParams) -> list[types.CodeAction]:
-        return mend.code_actions(session, params) + rewrite.code_actions(session, params)
+        return code_actions.code_actions(session, params, server.client_capabilities)
 
     @server.feature(types.CODE_ACTION_RESOLVE)
     async def _(action: types.CodeAction) -> types.CodeAction:
-        feature = mend if mend.is_mend(action.data) else rewrite
-        why = await feature.resolve(session, action, action.data)
+        tell(await code_actions.resolve(session, action))
+        return action
+
+    def tell(why: str | None) -> None:
         if why is not None:
             server.window_show_message(
                 types.ShowMessageParams(types.MessageType.Info, f"dgemma: {why}")
             )
-        return action
+
+    async def act(title: str, data: Any) -> None:
+        tell(await code_actions.act(session, server, title, data))
+
+    @server.command(methods.ACT)
+    def _(*arguments: Any) -> None:
+        match arguments:
+            case [str(title), data]:
+                session.keep(act(title, data))
+            case _:
+                tell("This action is not one of dgemma's.")
 
     @server.command(methods.ACCEPTED)
     def _(*arguments: Any) -> None:

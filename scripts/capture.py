@@ -1,8 +1,8 @@
 """Take docs/images/uses.gif: the three uses in real editors, with the real embedded model.
 
 VS Code is photographed in Chromium, Neovim is drawn from its own screen cells, both as the tests
-run them. No answer is scripted. Where one waits the capture is cut, and says so with the time it took;
-the code was chosen among what the model gets right. Needs what `make vscode` fetches.
+run them. No answer is scripted. Long waits are cut, with the time they took in the caption; the code
+was chosen among what the model gets right. Needs what `make vscode` fetches.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rectangle:
         self.height = height
 
     def area(self):
-        
+        │
 
     def perimeter(self):
         return 2 * (self.width + self.height)
@@ -94,7 +94,7 @@ vim.o.number, vim.o.signcolumn, vim.o.laststatus = true, 'no', 3
 vim.o.statusline = " %t %m%=%{v:lua.require'dgemma'.statusline()}  %l:%c "
 vim.o.cursorline, vim.o.ruler, vim.o.fillchars = false, false, 'eob: '
 vim.cmd.syntax('on')
-vim.g.loaded_matchparen = 1
+vim.g.loaded_matchparen, vim.g.dgemma = 1, {}
 vim.api.nvim_set_hl(0, 'DgemmaGhost', { fg = '#8b949e', italic = true })
 """
 SETTINGS: dict[str, Any] = {
@@ -189,10 +189,11 @@ def photograph(code: vscode.Code) -> Image.Image:
 
 def complete_in_vscode(code: vscode.Code, film: Film) -> str:
     """Type until ghost text is there and accept it; returns the text."""
-    code.opened("shapes.py", SHAPES)
+    code.opened("shapes.py", SHAPES.replace("│", ""))
     code.go_to(7, 9)
     code.page.mouse.move(WIDTH - 40, HEIGHT // 2)
-    film.add(photograph(code), 1.0, "the body of a method")
+    shown = photograph(code)
+    film.add(shown, 1.0, "the body of a method")
     for char in "return ":
         code.type(char, delay=0)
         shown = photograph(code)
@@ -343,7 +344,7 @@ def main() -> int:
         took = [fill_in_neovim(folder / "nvim", middle)]
         with vscode.start(folder / "code", SETTINGS) as code:
             code.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-            code.open("shapes.py", SHAPES)
+            code.open("shapes.py", SHAPES.replace("│", ""))
             code.command("View: Toggle Primary Side Bar Visibility")
             took.append(complete_in_vscode(code, film))
             rewrite_in_vscode(code, last)

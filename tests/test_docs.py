@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dgemma_lsp import methods
 from dgemma_lsp.cli.main import parser
 from dgemma_lsp.infill.types import DeclineReason, RejectReason
 from dgemma_lsp.pipeline import Silence
@@ -41,7 +42,7 @@ def titles() -> set[str]:
 def test_settings_that_a_page_names(page: str) -> None:
     known = set(re.findall(r"^## `(dgemma\.[\w.]+)`$", text_of("configuration"), re.MULTILINE))
     known |= {name for part in manifest()["configuration"] for name in part["properties"]}
-    known |= {"dgemma.accepted", "dgemma.restartRuntime"}  # commands of the server
+    known |= {methods.ACCEPTED, methods.ACT, methods.RESTART_RUNTIME}
     named = set(re.findall(r"`#?(dgemma\.[A-Za-z.]+)\b", text_of(page))) - {"dgemma.el"}
     assert {each for each in named if each not in known} == set()
 
@@ -52,15 +53,14 @@ def test_reasons_are_those_of_the_code() -> None:
     (dropped,) = re.findall(r"^Why single drafts.*?\n\n", text_of("troubleshooting"), re.S | re.M)
     named |= set(re.findall(r"`(\w+)`", dropped))
     assert named <= REASONS
-    assert REASONS <= named
+    assert named >= REASONS
 
 
 def test_keys_are_bound_as_the_page_says() -> None:
     text = text_of("keys")
-    parts = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift"}
     bound: set[str] = set()
     for each in manifest()["keybindings"]:
-        keys = [parts.get(key, key.capitalize()) for key in each["key"].split("+")]
+        keys = [key.capitalize() for key in each["key"].split("+")]
         bound.add("+".join(keys))
     vscode = {
         key

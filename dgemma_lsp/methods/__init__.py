@@ -173,5 +173,7 @@ STOP_RUNTIME = "dgemma/stopRuntime"
 
 ACCEPTED = "dgemma.accepted"
 """Command that an editor runs after it has inserted a candidate; its argument is the offer's id."""
+ACT = "dgemma.act"
+"""Command of code actions, for clients that resolve none: makes the edit and sends it."""
 RESTART_RUNTIME = "dgemma.restartRuntime"
 """Command for people: end the runtime; the next request starts another."""

@@ -184,3 +184,16 @@ def test_the_status_is_shown(emacs: Emacs) -> None:
     found = emacs.until(lambda: emacs.eval(shown), "the status")
     assert ":model" in found
     assert "scripted" in found
+
+
+def test_the_menu_of_eglot_itself(emacs: Emacs) -> None:
+    emacs.edit(SOURCE)
+    emacs.go("    c =", end=False)
+    emacs.type("\x00\x0e\x0e\x1bxeglot-code-actions\r")
+    emacs.asks()
+    emacs.type("dgemma: inline the variable\r")
+    emacs.until(lambda: "Proceed?" in emacs.eval('(or (minibuffer-prompt) "")'), "eglot's question")
+    emacs.type("y")
+    emacs.becomes(SOURCE.replace(BODY, "    return a + b  # 漢🦜\n"))
+    emacs.type(UNDO)
+    emacs.becomes(SOURCE)

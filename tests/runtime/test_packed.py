@@ -23,7 +23,8 @@ from transformers.models.diffusion_gemma import (  # noqa: E402
 )
 
 from dgemma_runtime.models.packed.forms import FORMS, GROUP, Packed, WeightForm  # noqa: E402
-from dgemma_runtime.models.packed.grouped import BLOCK_ROWS, group, multiply  # noqa: E402
+from dgemma_runtime.models.packed.grouped import multiply  # noqa: E402
+from dgemma_runtime.models.packed.grouping import BLOCK_ROWS, group  # noqa: E402
 from dgemma_runtime.models.packed.load import load, weight_bytes  # noqa: E402
 from dgemma_runtime.models.packed.modules import PackedExperts  # noqa: E402
 from dgemma_wire.errors import ModelError  # noqa: E402

@@ -11,56 +11,15 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from dgemma_runtime.models.packed.forms import FORMS, Packed, WeightForm
+from dgemma_runtime.models.packed.grouping import group
 
 log = logging.getLogger(__name__)
-
-BLOCK_ROWS = 16
-"""Rows that one program of the kernel takes; tensor cores want 16."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grouping:
-    """Rows sorted by expert, each expert's padded to whole blocks.
-
-    Attributes:
-        slots: For each slot the row that it holds (slots,), -1 for padding.
-        slot_of: For each row its slot (rows,).
-        expert_of: The expert of each block of slots (blocks,); the number of experts where a block
-            holds nothing.
-    """
-
-    slots: Tensor
-    slot_of: Tensor
-    expert_of: Tensor
-
-
-def group(experts: Tensor, count: int) -> Grouping:
-    """Sort rows by their expert (rows,), of ``count`` experts, without asking the device."""
-    rows = len(experts)
-    device = experts.device
-    blocks = -(-rows // BLOCK_ROWS) + min(count, rows)  # every expert may leave one part empty
-    experts = experts.long()
-    counts = torch.zeros(count, dtype=torch.long, device=device)
-    counts.scatter_add_(0, experts, torch.ones_like(experts))
-    padded = (counts + BLOCK_ROWS - 1) // BLOCK_ROWS * BLOCK_ROWS
-    ends = padded.cumsum(0)
-    order = experts.argsort(stable=True)
-    of_sorted = experts[order]
-    rank = torch.arange(rows, device=device) - (counts.cumsum(0) - counts)[of_sorted]
-    slot_of_sorted = (ends - padded)[of_sorted] + rank
-    slots = torch.full((blocks * BLOCK_ROWS,), -1, dtype=torch.long, device=device)
-    slots[slot_of_sorted] = order
-    slot_of = torch.empty_like(order)
-    slot_of[order] = slot_of_sorted
-    starts = torch.arange(blocks, device=device) * BLOCK_ROWS
-    return Grouping(slots, slot_of, torch.searchsorted(ends, starts, right=True))
 
 
 def multiply(rows: Tensor, weight: Packed, form: WeightForm, experts: Tensor) -> Tensor:

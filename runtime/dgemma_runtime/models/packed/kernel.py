@@ -15,7 +15,7 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from dgemma_runtime.models.packed.forms import GROUP, Packed, WeightForm
-from dgemma_runtime.models.packed.grouped import BLOCK_ROWS, Grouping
+from dgemma_runtime.models.packed.grouping import BLOCK_ROWS, Grouping
 
 _BLOCK_OUT = 64
 
