@@ -45,7 +45,7 @@ capture: setup $(VSCODE) $(NVIM12) ## Take docs/images/uses.gif in real editors 
 	@$(BIN)/python scripts/capture.py
 
 test: setup $(VSCODE) $(NVIM12) $(EMACS) $(KERNELS) ## Run every test that runs on a CPU, the real model's included.
-	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@DGEMMA_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: $(READY) ## Format, lint and type checks.
 	$(BIN)/ruff format --check .

@@ -51,6 +51,15 @@ def _missing(mark: str) -> str | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a file or a window, under ``--dist loadgroup``."""
+    for item in items:
+        path = item.path.relative_to(ROOT / "tests")
+        window = path.parts[:2] == ("e2e", "vscode") and path.name != "test_setup.py"
+        item.add_marker(pytest.mark.xdist_group("vscode" if window else str(path)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in ("torch", "model", "neovim", "gpu"):
         if item.get_closest_marker(mark) and (why := _missing(mark)):

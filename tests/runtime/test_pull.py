@@ -430,7 +430,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told(hub: TinyHub, tmp_path: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_pull_goes_on_later(hub: TinyHub, tmp_path: Path, number: int) -> None:
-    hub.faults.pause_s = 0.2
+    hub.faults.pause_s = 1.0
     process = subprocess.Popen(
         [*COMMAND, "pull", REPOSITORY],
         env=environment(hub, tmp_path),

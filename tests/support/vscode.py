@@ -5,9 +5,7 @@ The server's input is recorded on its way, so that tests can see what was sent a
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import importlib.util
 import json
 import os
@@ -22,6 +20,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -358,14 +357,37 @@ class Code:
         assert file.read_bytes().decode() == text
 
 
-@functools.cache
-def playwright() -> Playwright:
-    """The one playwright of this process, which can have no second one."""
+@dataclass
+class _Playwright:
+    """The one playwright that a process can have, for as long as somebody uses it."""
+
+    one: Playwright | None = None
+    users: int = 0
+
+
+_PLAYWRIGHT = _Playwright()
+
+
+@contextlib.contextmanager
+def playwright() -> Iterator[Playwright]:
+    """Lend the one playwright of this process.
+
+    While it runs, an event loop runs in this thread: other tests want one of their own, so it ends
+    with its last user.
+    """
     from playwright.sync_api import sync_playwright
 
-    one = sync_playwright().start()
-    atexit.register(one.stop)
-    return one
+    lent = _PLAYWRIGHT
+    if lent.one is None:
+        lent.one = sync_playwright().start()
+    lent.users += 1
+    try:
+        yield lent.one
+    finally:
+        lent.users -= 1
+        if lent.users == 0:
+            one, lent.one = lent.one, None
+            one.stop()
 
 
 @contextlib.contextmanager
@@ -420,15 +442,15 @@ def start(
         )
     try:
         until("code-server", lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
-        browser = playwright().chromium.launch(
-            executable_path=str(installed.chromium()),
-            args=list(BROWSER_FLAGS),
-        )
-        page = browser.new_page(viewport={"width": 1000, "height": 620})
-        code = Code(folder, page, port, {**QUIET_SETTINGS, **chosen})
-        code.settings()
-        yield code
-        browser.close()
+        with playwright() as one:
+            browser = one.chromium.launch(
+                executable_path=str(installed.chromium()), args=list(BROWSER_FLAGS)
+            )
+            page = browser.new_page(viewport={"width": 1000, "height": 620})
+            code = Code(folder, page, port, {**QUIET_SETTINGS, **chosen})
+            code.settings()
+            yield code
+            browser.close()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

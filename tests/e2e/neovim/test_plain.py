@@ -55,6 +55,7 @@ vim.api.nvim_create_autocmd('LspAttach', {
 
 PACK = """
 vim.opt.swapfile = false
+vim.opt.messagesopt = 'wait:0,history:100'  -- it says a lot; nobody is here to press Enter
 vim.cmd('filetype on')
 vim.lsp.config('dgemma', { cmd = { vim.env.DGEMMA_PYTHON, '-m', 'dgemma_lsp' } })
 vim.pack.add({ { src = vim.env.DGEMMA_REPOSITORY, name = 'dgemma' } }, { confirm = false })
