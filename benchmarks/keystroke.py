@@ -1,8 +1,8 @@
 """From a keystroke to ghost text on the screen: real VS Code, real Neovim, the embedded model.
 
-Types into both editors, as they are set by default, and takes the time from the key to the ghost text:
-in VS Code from ``keydown`` until the page has it, in Neovim from the input until its mark is set.
-Milliseconds of one keystroke:
+Types into both editors, set as they are by default, and takes the time from the key to the ghost
+text: in VS Code from ``keydown`` until the page has it, in Neovim from the input until its mark is
+set. Milliseconds of one keystroke:
 
     before     from the key until the server begins: the editor's own pause, and the way there
     debounce   what the server waits, so that a key that follows is not answered twice
@@ -11,8 +11,8 @@ Milliseconds of one keystroke:
     after      from the server's answer until the screen has it
     total      all of it
 
-``asked`` is answered by the model, ``cached`` by the server (a space taken back and typed again), and
-``typed through`` is a key that the suggestion begins with; Neovim sends no request for those.
+``asked`` is answered by the model, ``cached`` by the server (a space taken back and typed again),
+and ``typed through`` is a key that the suggestion begins with; Neovim sends no request for those.
 Needs what `make vscode` fetches. The answers themselves are of no interest here.
 """
 
@@ -46,44 +46,17 @@ from dgemma_lsp.cli.lsp import release  # noqa: E402
 
 SERVER = str(Path(__file__).parent / "timed_server.py")
 PROGRAM = str(Path(sys.executable).parent / "dgemma")
-HOLES = (
-    ("add", "first, second"),
-    ("subtract", "left, right"),
-    ("area", "width, height"),
-    ("volume", "width, height, depth"),
-    ("mean", "values"),
-    ("is_even", "number"),
-    ("is_empty", "items"),
-    ("full_name", "first_name, last_name"),
-    ("square", "x"),
-    ("cube", "x"),
-    ("largest", "numbers"),
-    ("smallest", "numbers"),
-    ("total", "prices"),
-    ("average", "total, count"),
-    ("first", "items"),
-    ("last", "items"),
-    ("reverse", "text"),
-    ("upper", "text"),
-    ("lower", "text"),
-    ("strip", "text"),
-    ("contains", "items, item"),
-    ("clamp", "value, low, high"),
-    ("distance", "x, y"),
-    ("speed", "distance, time"),
-    ("multiply", "left, right"),
-    ("divide", "left, right"),
-    ("percent", "part, whole"),
-    ("join", "words, separator"),
-    ("split", "text, separator"),
-    ("count", "items, item"),
-    ("is_odd", "number"),
-    ("negate", "value"),
-    ("length", "text"),
-    ("double", "number"),
-    ("half", "number"),
-    ("power", "base, exponent"),
-)
+HOLES = """
+add(first, second); subtract(left, right); area(width, height);
+volume(width, height, depth); mean(values); is_even(number); is_empty(items);
+full_name(first_name, last_name); square(x); cube(x); largest(numbers); smallest(numbers);
+total(prices); average(total, count); first(items); last(items); reverse(text);
+upper(text); lower(text); strip(text); contains(items, item); clamp(value, low, high);
+distance(x, y); speed(distance, time); multiply(left, right); divide(left, right);
+percent(part, whole); join(words, separator); split(text, separator); count(items, item);
+is_odd(number); negate(value); length(text); double(number); half(number);
+power(base, exponent)
+"""
 """Functions whose bodies are asked for, one after the other in one file."""
 LINES_EACH = 4
 PATIENCE_S = 15.0
@@ -150,26 +123,31 @@ class InNeovim:
         nvim.open(text, "holes.py")
 
     def go(self, line: int) -> None:
+        """Put the cursor behind the end of a line."""
         self.nvim.type("<Esc>")
         self.nvim.settle()
         # A pause here would bring a suggestion already, which the next key would only type into.
         self.nvim.type(f"{line}GA")
 
     def key(self, key: str) -> float:
+        """Press one key; returns when."""
         self.nvim.lua("_G.probe = {}")
         now = time.monotonic()
         self.nvim.type({" ": "<Space>", "Backspace": "<BS>", "<": "<lt>"}.get(key, key))
         return now
 
     def drawn(self, text: str | None) -> float | None:
+        """When it was drawn, if it was."""
         seen = self.nvim.lua("return _G.probe")
         shown = self.nvim.ghost()
         return seen[0][0] if seen and shown and text in (None, shown) else None
 
     def ghost(self) -> str:
+        """Return what is to be seen."""
         return self.nvim.ghost()
 
     def take(self) -> None:
+        """Accept what is shown."""
         self.nvim.type("<Tab>" if self.nvim.ghost() else "")
 
 
@@ -193,24 +171,29 @@ class InCode:
         return min(readings)[1]
 
     def go(self, line: int) -> None:
+        """Put the cursor behind the end of a line."""
         self.code.press("Escape")
         self.code.go_to(line, 1)
         self.code.press("End")
 
     def key(self, key: str) -> float:
+        """Press one key; returns when."""
         self.code.press(key)
         return self.code.page.evaluate("probe.key") / 1000 - self.ahead
 
     def drawn(self, text: str | None) -> float | None:
+        """When it was drawn, if it was."""
         for at, shown in self.code.page.evaluate("probe.seen"):
             if shown and text in (None, shown):
                 return at / 1000 - self.ahead
         return None
 
     def ghost(self) -> str:
+        """Return what is to be seen."""
         return self.code.ghost()
 
     def take(self) -> None:
+        """Accept what is shown."""
         self.code.press("Tab" if self.code.ghost() else "Escape")
 
 
@@ -235,15 +218,18 @@ class Measured:
     silent: int = 0
 
     def add(self, case: str, **phases: float | None) -> None:
+        """Take in the phases of one keystroke."""
         kept = self.cases.setdefault(case, {})
         for name, value in phases.items():
             if value is not None:
                 kept.setdefault(name, []).append(value)
 
     def count(self, case: str) -> int:
+        """How many keystrokes of a case there are."""
         return len(self.cases.get(case, {}).get("total", []))
 
     def summary(self) -> dict[str, Any]:
+        """Return p50, p95 and number of everything."""
         cases = {
             case: {name: spread(values) for name, values in phases.items()}
             for case, phases in self.cases.items()
@@ -251,9 +237,14 @@ class Measured:
         return {**cases, "nothing shown": self.silent}
 
 
+def signatures() -> list[str]:
+    """Return what stands between ``def`` and the colon of every function."""
+    return [each.strip() for each in HOLES.split(";")]
+
+
 def source() -> str:
     """Return the file of all functions, each without what it returns."""
-    return "\n\n".join(f"def {name}({names}):\n    return\n" for name, names in HOLES)
+    return "\n\n".join(f"def {each}:\n    return\n" for each in signatures())
 
 
 def until(look: Callable[[], float | None], seconds: float) -> float | None:
@@ -329,12 +320,12 @@ def one_hole(editor: Editor, times: Times, line: int, into: Measured, again: int
 def measure(editor: Editor, times: Times, asked: int, rest: int) -> Measured:
     """Go through the holes until there is enough of everything."""
     made = Measured()
-    for number in range(len(HOLES)):
+    for number, name in enumerate(signatures()):
         if min(made.count("asked") / asked, made.count("cached") / rest) >= 1:
             break
         one_hole(editor, times, 2 + number * LINES_EACH, made, 3)
         counts = {case: made.count(case) for case in ("asked", "cached", "typed through")}
-        print(f"{type(editor).__name__} {HOLES[number][0]}: {counts}", file=sys.stderr)
+        print(f"{type(editor).__name__} {name}: {counts}", file=sys.stderr)
     return made
 
 
@@ -371,7 +362,7 @@ def in_code(folder: Path, asked: int, rest: int) -> dict[str, Any]:
     server = shlex.join([sys.executable, SERVER, "--log-file", str(folder / "lsp.log")])
     shell = f"tee -a {shlex.quote(str(folder / 'sent.log'))} | {server}"
     settings = {"dgemma.server.command": ["sh", "-c", shell]}
-    with vscode.start(folder, settings, **{TIMES: str(times.file)}) as code:
+    with vscode.start(folder, settings, DGEMMA_TIMES=str(times.file)) as code:
         made = measure(InCode(code, source()), times, asked, rest)
     name = f"VS Code in code-server {vscode.installed.CODE_SERVER}, Chromium"
     return {"editor": name, "load": os.getloadavg()[0], **made.summary()}

@@ -1,7 +1,7 @@
 """``dgemma-lsp`` that writes when each completion was asked for and answered: for keystroke.py.
 
-Appends a line of JSON to the file of ``DGEMMA_TIMES`` for every answer. Points in time are seconds of
-the machine's monotonic clock, which is that of all its processes; the phases are milliseconds.
+Appends a line of JSON to the file of ``DGEMMA_TIMES`` for every answer. Points in time are seconds
+of the machine's monotonic clock, which is that of all its processes; the phases are milliseconds.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ async def complete(session: Any, params: Any) -> Any:
     _request.set(request)  # the tasks of this request have it too
     answer = await _complete(session, params)
     line = {**request, "ended": time.monotonic(), "items": len(answer.items)}
-    with Path(os.environ[TIMES]).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    _write(json.dumps(line))
     return answer
+
+
+def _write(line: str) -> None:
+    with Path(os.environ[TIMES]).open("a") as file:
+        file.write(line + "\n")
 
 
 if __name__ == "__main__":

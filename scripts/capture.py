@@ -1,8 +1,8 @@
 """Take docs/images/uses.gif: the three uses in real editors, with the real embedded model.
 
 VS Code is photographed in Chromium, Neovim is drawn from its own screen cells, both as the tests
-run them. No answer is scripted. Long waits are cut, with the time they took in the caption; the code
-was chosen among what the model gets right. Needs what `make vscode` fetches.
+run them. No answer is scripted. Long waits are cut, with the time they took in the caption; the
+code was chosen among what the model gets right. Needs what `make vscode` fetches.
 """
 
 from __future__ import annotations
@@ -290,8 +290,11 @@ def rewrite_in_vscode(code: vscode.Code, film: Film) -> None:
     ended = time.monotonic()
     note = f"{ended - began:.1f} s from the choice to the hunks"
     ends = [taken for _, taken in canvas[1:]] + [ended]
+    shown = ended - canvas[0][1] if canvas else 0.0
     for (picture, taken), end in zip(canvas, ends, strict=True):
-        film.add(picture, end - taken, "its canvas is denoised", f"{note}, in real time")
+        film.add(
+            picture, end - taken, "its canvas is denoised", f"{note}, {shown:.1f} s of them shown"
+        )
     time.sleep(0.5)  # the lenses find their places
     film.add(photograph(code), 2.2, "two hunks to decide on, nothing changed yet", note)
     code.lens("Accept")
