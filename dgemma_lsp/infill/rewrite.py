@@ -196,8 +196,10 @@ def lay_out(
     for run, tokens in zip(block.runs, span_tokens(snapshot, block, limits), strict=True):
         if run.start > at:
             pieces.append(Known(_unified(text[at : run.start])))
-        start = None if noise >= 1 else _unified(text[run.start : run.end])
-        pieces.append(Span(tokens=tokens, start=start or None, noise=noise))
+        start = _unified(text[run.start : run.end]) if noise < 1 else ""
+        # Only the runtime knows how many tokens a start has; it gives it those, and some to spare.
+        span = Span(start=start, noise=noise) if start else Span(tokens=tokens)
+        pieces.append(span)
         at = run.end
     # A model ends a rewrite where it sees a line end, even where the document has none.
     after = _unified(text[at : block.end] + context.suffix)

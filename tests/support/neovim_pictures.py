@@ -159,7 +159,6 @@ class Screen:
 
     def save(self, name: str) -> None:
         """Draw the screen as a picture."""
-        # No dependency of the project's: only whoever takes pictures needs it.
         painting, drawing, lettering = (
             import_module(f"PIL.{each}") for each in ("Image", "ImageDraw", "ImageFont")
         )
