@@ -132,10 +132,11 @@ async def test_the_editors_end_is_the_pulls_end(
     await asyncio.wait_for(editor.stop(), 10)
     pull.cancel()
     await asyncio.gather(pull, return_exceptions=True)
-    (part,) = (tmp_path / "models").rglob("*.part")
-    size = part.stat().st_size
+    parts = list((tmp_path / "models").rglob("*.part"))  # more when the machine is slow
+    sizes = [part.stat().st_size for part in parts]
+    assert sizes
     await asyncio.sleep(1.0)
-    assert part.stat().st_size == size
+    assert [part.stat().st_size for part in parts] == sizes
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_redo_by_another_instruction_and_with_more_or_less_freedom(nvim: Neovi
     asked = (
         "vim.g.resolved = {} local client = require('dgemma.client') local request = client.request"
         " client.request = function(found, method, params, ...)"
-        "  if method == 'dgemma/resolve' then"
+        "  if method == 'dgemma/resolve' and params.action == 'redo' then"
         "   vim.g.resolved = vim.list_extend(vim.g.resolved, { params }) end"
         "  return request(found, method, params, ...) end"
     )
