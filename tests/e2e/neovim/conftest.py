@@ -52,6 +52,8 @@ RULES: list[dict[str, Any]] = [
     {"instruction": "go slowly", "original": AREA, "text": SLOWLY, "steps": 30, "step_ms": 40},
     {"instruction": "go slowly", "original": "    return a", "text": "    return 1"},
     {"instruction": "go slowly", "text": "    return 2", "steps": 300, "step_ms": 40},
+    {"instruction": "take all day", "original": "    return a", "text": "    return 1"},
+    {"instruction": "take all day", "text": "    return 2", "steps": 3000, "step_ms": 40},
     {"instruction": "pinned", "spans": ["one = 1", "two = 2"], "text": "one = 1"},
     {"when": "def holes", "spans": ["width", "height", "1"], "text": "alone", **DOUBT},
     {

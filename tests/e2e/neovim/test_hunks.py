@@ -108,7 +108,7 @@ def test_a_redo_by_another_instruction_and_with_more_or_less_freedom(nvim: Neovi
         "  return request(found, method, params, ...) end"
     )
     nvim.lua(asked)
-    nvim.type("G:Dgemma redo go slowly<CR>")
+    nvim.type("G:Dgemma redo take all day<CR>")
     until_hunks(nvim, place(2, FIRST), (5, "    return a", "    return 1"))
     for command in ("closer", "closer", "bolder"):
         count = len(nvim.api.vars["resolved"])
