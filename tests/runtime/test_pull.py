@@ -100,6 +100,14 @@ def assert_whole(hub: TinyHub, folder: Path) -> None:
     assert verify_pulled(folder, manifest) == []
 
 
+def size(part: Path) -> int:
+    """Bytes of a part, which may be done and gone since it was listed."""
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def parts(folder: Path) -> list[Path]:
     return sorted((folder / folders.PARTS).glob("*.part"))
 
@@ -442,7 +450,7 @@ def test_a_stopped_pull_goes_on_later(hub: TinyHub, tmp_path: Path, number: int)
     assert hub.busy.wait(30)
     folder = folders.model_folder(MODEL, tmp_path)
     until = time.monotonic() + 20
-    while not any(p.stat().st_size > 20_000 for p in parts(folder)) and time.monotonic() < until:
+    while not any(size(p) > 20_000 for p in parts(folder)) and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
