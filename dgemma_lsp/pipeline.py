@@ -189,16 +189,13 @@ async def fill(
     # Who types on is better served by a good draft now than by a better one later.
     wanted = options.second_opinion and (options.invoked or not good)
     if welcome.capabilities.weighs and wanted:
-        try:
-            every = await second.opinion(
-                ask if refused is None else msgspec.structs.replace(ask, adapter=""),
-                every,
-                partial(_checked, inner, local),
-                client,
-                left_ms=partial(_left_ms, asked, options.deadline_ms),
-            )
-        except UNANSWERED as err:
-            return Outcome(hole, silence=silence_of(err), message=str(err))
+        every = await second.opinion(
+            ask if refused is None else msgspec.structs.replace(ask, adapter=""),
+            every,
+            partial(_checked, inner, local),
+            client,
+            left_ms=partial(_left_ms, asked, options.deadline_ms),
+        )
     candidates = rank.unsure(rank.order(every), least)
     second_ms = (time.perf_counter() - checked) * 1000
     if options.mend is not None and candidates and _worth_mending(candidates[0], least):

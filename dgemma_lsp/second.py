@@ -17,14 +17,11 @@ import msgspec
 from dgemma_lsp.infill.types import Candidate
 from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import messages as wire
-from dgemma_wire.errors import DenoiseFailed, FailureCode
+from dgemma_wire.errors import DenoiseFailed, LocalProtocolError, RuntimeUnavailable
 
 log = logging.getLogger(__name__)
 
 Check = Callable[[wire.Candidate], Candidate]
-
-_REFUSED = (FailureCode.DEADLINE, FailureCode.BAD_REQUEST, FailureCode.CONTEXT_TOO_LONG)
-"""What a second opinion may be refused with, while the first one stands."""
 
 
 async def opinion(
@@ -37,16 +34,14 @@ async def opinion(
 ) -> tuple[Candidate, ...]:
     """Return the candidates and the causal pass's own, each with its weight where it has one.
 
+    Whatever becomes of the second opinion, the first one stands.
+
     Args:
         ask: The request that the first candidates came from, one span and what follows it.
         first: Those candidates.
         check: Makes a candidate of what the runtime answers.
         client: The runtime.
         left_ms: Milliseconds that are left; ``None`` for no bound.
-
-    Raises:
-        RuntimeUnavailable: The runtime went away.
-        DenoiseFailed: It failed by more than a lack of time.
     """
     every = tuple(first)
     try:
@@ -77,9 +72,7 @@ async def opinion(
                 context=ask.context,
             )
         )
-    except DenoiseFailed as err:
-        if err.code not in _REFUSED:
-            raise
+    except (DenoiseFailed, LocalProtocolError, RuntimeUnavailable) as err:
         log.info("no second opinion: %s", err)
         return every
     found = dict(zip(texts, weights, strict=True))

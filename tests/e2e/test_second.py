@@ -16,6 +16,7 @@ RULES = [
     {"when": "# broken", "text": "w * h", "causal": "w * / h"},
     {"when": "# only", "text": "w * / h", "causal": "w * h"},
     {"when": "# same", "text": "w * h", "causal": "w * h"},
+    {"when": "# fails", "text": "w + h", "causal_code": "engine_fault"},
     {"when": "# slow", "text": "w + h", "causal": "w * h", "steps": 1, "step_ms": 450},
 ]
 WEIGHTS = {"w * h": -2.0, "w + h": -9.0}
@@ -69,6 +70,10 @@ async def test_who_types_gets_a_good_first_draft_at_once(start: Start) -> None:
 
 async def test_who_types_gets_a_second_draft_for_a_broken_one(start: Start) -> None:
     assert await shown(start, "# only", invoked=False) == (["w * h"], 2)
+
+
+async def test_the_first_draft_stands_when_the_second_fails(start: Start) -> None:
+    assert await shown(start, "# fails") == (["w + h"], 2)
 
 
 async def test_without_time_the_first_draft_is_enough(start: Start) -> None:

@@ -18,8 +18,8 @@ from support.answers import without_handles  # noqa: E402
 from tiny_canvas import tiny_folder  # noqa: E402
 
 from dgemma_runtime.engine import make_engine  # noqa: E402
+from dgemma_runtime.engine.asked import candidate_seed  # noqa: E402
 from dgemma_runtime.engine.base import Engine, LoadProgress  # noqa: E402
-from dgemma_runtime.engine.work import candidate_seed  # noqa: E402
 from dgemma_runtime.job import Job, JobCancelled  # noqa: E402
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError  # noqa: E402
 from dgemma_wire.messages import (  # noqa: E402

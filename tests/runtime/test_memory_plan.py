@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from packed_sizes import weight_bytes  # noqa: E402
 from tiny_gemma import tiny_gemma  # noqa: E402
 from transformers.models.diffusion_gemma import (  # noqa: E402
     DiffusionGemmaConfig,
@@ -39,7 +40,6 @@ from dgemma_runtime.engine.prefix_cache import PrefixCache  # noqa: E402
 from dgemma_runtime.models import embedded_folder, read_spec, resolve_spec  # noqa: E402
 from dgemma_runtime.models.base import ModelSpec  # noqa: E402
 from dgemma_runtime.models.packed.forms import WeightForm  # noqa: E402
-from dgemma_runtime.models.packed.load import weight_bytes  # noqa: E402
 from dgemma_wire.errors import ModelError  # noqa: E402
 from dgemma_wire.settings import RuntimeSettings  # noqa: E402
 

@@ -140,6 +140,8 @@ class ScriptedEngine:
             rule, prefix, number = self.rule(request), request.prefix, 0
             spans = sum(isinstance(segment, Free) for segment in request.segments)
             texts = [rule.get("text", ""), *rule.get("others", [])]
+            if request.causal and (code := rule.get("causal_code")):
+                raise DenoiseFailed(FailureCode(code), code)
             if request.causal:
                 texts = [rule.get("causal", texts[0])]
         if rule.get("crash"):

@@ -21,6 +21,7 @@ from dgemma_wire.errors import DenoiseFailed, FailureCode
 from dgemma_wire.messages import Clamped, Denoise, Free, Kept, Piece, Renoise, Request, Weigh
 
 MAX_CANDIDATES = 8
+_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +209,8 @@ def _text_of(
     last = pieces[-1] if pieces else None
     kept_end = isinstance(last, Kept) and last.end == len(draft.ids)
     return replace(text, max_lines=left, complete=draft.complete if kept_end else True)
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """Return the seed of a candidate's own random stream; the first one's is the request's."""
+    return (seed + number * _SEED_STEP) % 2**63

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.encoding import encode_request
-from dgemma_runtime.engine.asked import Asked
+from dgemma_runtime.engine.asked import Asked, candidate_seed
 from dgemma_runtime.engine.base import Answer
 from dgemma_runtime.engine.kept_drafts import DraftSpan
 from dgemma_runtime.engine.shelf import AdapterShelf
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 DraftSink = Callable[[Draft], None]
-
-_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +282,6 @@ def weigh_texts(loaded: Loaded, job: Job, request: Weigh, spec: ModelSpec, clock
         ),
         weights,
     )
-
-
-def candidate_seed(seed: int, number: int) -> int:
-    """Return the seed of a candidate's own random stream; the first one's is the request's."""
-    return (seed + number * _SEED_STEP) % 2**63
 
 
 def check_time(job: Job, now: float) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dgemma_runtime.canvas import Canvas, lay_out
-from dgemma_runtime.engine.asked import Asked, check_request, read_request
+from dgemma_runtime.engine.asked import Asked, candidate_seed, check_request, read_request
 from dgemma_runtime.engine.base import Answer, Device, LoadProgress
 from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
 from dgemma_runtime.engine.reading import Filled, needed_by_lines, read_candidate
@@ -59,7 +59,6 @@ INSTALL = "pip install 'dgemma[remote]'"
 
 LOOK_S = 0.02
 """How often a job is asked, while it waits, whether it is still wanted."""
-_SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: neighbouring seeds end up far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +222,7 @@ class RemoteEngine:
     ) -> _Sent:
         """Lay out a candidate's canvas, noise included, which is drawn by the request's seed."""
         spec = loaded.spec
-        seed = (request.seed + number * _SEED_STEP) % 2**63
+        seed = candidate_seed(request.seed, number)
         segments, spans = draw_starts(
             asked.segments, asked.spans, codec=loaded.codec, spec=spec, seed=seed
         )

@@ -17,13 +17,11 @@ class Grouping:
 
     Attributes:
         slots: For each slot the row that it holds (slots,), -1 for padding.
-        slot_of: For each row its slot (rows,).
         expert_of: The expert of each block of slots (blocks,); the number of experts where a block
             holds nothing.
     """
 
     slots: Tensor
-    slot_of: Tensor
     expert_of: Tensor
 
 
@@ -43,7 +41,5 @@ def group(experts: Tensor, count: int) -> Grouping:
     slot_of_sorted = (ends - padded)[of_sorted] + rank
     slots = torch.full((blocks * BLOCK_ROWS,), -1, dtype=torch.long, device=device)
     slots[slot_of_sorted] = order
-    slot_of = torch.empty_like(order)
-    slot_of[order] = slot_of_sorted
     starts = torch.arange(blocks, device=device) * BLOCK_ROWS
-    return Grouping(slots, slot_of, torch.searchsorted(ends, starts, right=True))
+    return Grouping(slots, torch.searchsorted(ends, starts, right=True))

@@ -219,15 +219,3 @@ def _make_buffers(model: Any, config: DiffusionGemmaConfig, device: torch.device
     left = [name for name, held in model.named_buffers() if held.is_meta]
     if left:
         raise ModelError(f"This release of transformers has parts that are unknown here: {left[0]}")
-
-
-def weight_bytes(config: DiffusionGemmaConfig, form: WeightForm, dtype: torch.dtype) -> int:
-    """Return the bytes a configuration's weights take in a form, by building it on no device."""
-    model = build(config, form, torch.device("meta"))
-    total, seen = 0, set[int]()
-    for held in (*model.parameters(), *model.buffers()):
-        if id(held) not in seen:
-            seen.add(id(held))
-            plain = isinstance(held, nn.Parameter)
-            total += held.numel() * (dtype.itemsize if plain else held.element_size())
-    return total
