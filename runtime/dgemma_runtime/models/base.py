@@ -222,6 +222,31 @@ class ModelAdapter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CanvasPass:
+    """One canvas of a pass over several; the fields are the arguments of ``denoise``."""
+
+    canvas: Tensor
+    prefix: PrefixState
+    rows: Tensor
+    feedback: Tensor | None = None
+
+
+@runtime_checkable
+class ReadsTogether(ModelAdapter, Protocol):
+    """A model that reads several canvases in one pass for less than several passes cost."""
+
+    def denoise_together(self, passes: Sequence[CanvasPass]) -> list[Tensor]:
+        """Predict positions of several canvases, of any lengths, behind prefixes of any lengths.
+
+        Several may share one prefix object.
+
+        Returns:
+            What ``denoise`` returns for each of them, but for rounding.
+        """
+        ...
+
+
 @runtime_checkable
 class TakesAdapters(ModelAdapter, Protocol):
     """A model whose canvas pass can be changed by a file, its prefix pass staying as it is.
