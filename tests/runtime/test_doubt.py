@@ -14,6 +14,7 @@ from scripted_adapter import Prefix, TableAdapter  # noqa: E402
 
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, Layout, PartSpan, lay_out  # noqa: E402
 from dgemma_runtime.engine import doubt, loop  # noqa: E402
+from dgemma_runtime.engine.passes import answer  # noqa: E402
 from dgemma_runtime.models.base import Noise, NoiseKind  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -51,10 +52,10 @@ def measured(
     state.best[1 : 1 + len(tokens)] = torch.tensor(tokens)
     adapter = TableAdapter(follows_on)
     left = iter(range(go_on))
-    found = doubt.measure(
-        adapter, Prefix(), problem, state, noise, generator, lambda: next(left, None) is not None
+    asks = doubt.measure(
+        Prefix(), problem, state, noise, generator, lambda: next(left, None) is not None
     )
-    return dict(found), adapter
+    return dict(answer(adapter, asks)), adapter
 
 
 def test_the_token_that_does_not_follow_is_doubted() -> None:
@@ -101,5 +102,6 @@ def test_a_token_that_is_never_predicted_is_doubted_within_bounds() -> None:
     noise = Noise(NoiseKind.MASK, VOCAB, MASK)
     state = loop.begin(problem, noise, torch.Generator())
     state.best[1:3] = torch.tensor([5, 30])
-    found = doubt.measure(adapter, Prefix(), problem, state, noise, torch.Generator(), lambda: True)
+    asks = doubt.measure(Prefix(), problem, state, noise, torch.Generator(), lambda: True)
+    found = answer(adapter, asks)
     assert found == {1: doubt.MOST, 2: -doubt.MOST}

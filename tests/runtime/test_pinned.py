@@ -105,7 +105,7 @@ def test_clamped_text_comes_out_byte_for_byte(
 
 def test_pinned_lines_stay_through_every_step(tiny: DiffusionEngine) -> None:
     seen: list[tuple[Problem, State]] = []
-    real = loop.step
+    real = loop.advance
 
     def step(*arguments: object) -> State:
         after = real(*arguments)  # type: ignore[arg-type]
@@ -119,9 +119,10 @@ def test_pinned_lines_stay_through_every_step(tiny: DiffusionEngine) -> None:
         Free(tokens=4),
         Clamped(text="\n    last = 2" + REST),
     )
-    with mock.patch.object(loop, "step", step):
+    with mock.patch.object(loop, "advance", step):
         (candidate,) = ask(tiny, *segments, max_steps=5).candidates
     assert len(candidate.texts) == 2
+    assert seen
     for problem, after in seen:
         canvas = problem.canvas
         between = after.tokens[canvas.spans[0][1] : canvas.spans[1][0]].tolist()

@@ -15,14 +15,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scripted_adapter import Prefix, TableAdapter  # noqa: E402
 
 from dgemma_runtime.canvas import (  # noqa: E402
+    NO_TOKEN,
     ClampedIds,
     FreeSlots,
     Layout,
     PartSpan,
     lay_out,
+    read_span,
 )
 from dgemma_runtime.engine import loop, sampler, stopping  # noqa: E402
-from dgemma_runtime.engine.state import Problem, State  # noqa: E402
+from dgemma_runtime.engine.state import Lines, Problem, State  # noqa: E402
 from dgemma_runtime.models.base import (  # noqa: E402
     Acceptance,
     Noise,
@@ -286,8 +288,48 @@ def test_a_free_piece_closes_and_what_follows_it_stays(
     while not state.settled:
         state = loop.step(adapter, Prefix(), problem, state, noise, config, torch.Generator())
     assert state.tokens.tolist() == filled
-    read = loop.rows_read(problem, state.best)
-    assert not read[[0, 4, 7]].any()  # clamped
+    assert not loop.reading_rows(problem, state.best)[[0, 4, 7]].any()  # clamped
+
+
+@given(
+    tokens=st.lists(st.sampled_from([END, NEWLINE, 7, 8]), min_size=13, max_size=13),
+    most=st.none() | st.integers(1, 3),
+)
+def test_a_device_finds_the_rows_that_are_read(tokens: list[int], most: int | None) -> None:
+    def needed(span: int, earlier: Sequence[int], ids: Sequence[int]) -> int | None:
+        if most is None:
+            return None
+        left = max(1, most - list(earlier).count(NEWLINE))
+        at = [i + 1 for i, token in enumerate(ids) if token == NEWLINE]
+        return at[left - 1] if len(at) >= left else None
+
+    span = PartSpan((FreeSlots(3), ClampedIds((3,)), FreeSlots(2), ClampedIds((4,))))
+    _, canvas = lay_out([], [ClampedIds((2,)), span, ClampedIds((6,)), FreeSlots(4)], LAYOUT)
+    breaks = torch.zeros(VOCAB, dtype=torch.long)
+    breaks[NEWLINE] = 1
+    problem = loop.make_problem(
+        canvas,
+        torch.device("cpu"),
+        max_steps=9,
+        sample=False,
+        end_ids=(END,),
+        needed=needed,
+        lines=Lines(breaks, (most, most)),
+    )
+    ids = [a if b == NO_TOKEN else b for a, b in zip(tokens, canvas.ids, strict=True)]
+    wanted = set()
+    for number in range(2):
+        found = read_span(canvas, number, ids, (END,), needed)
+        wanted |= {place for part in found.parts for place in range(*part)} | set(found.ends)
+    read = loop.reading_rows(problem, torch.tensor(ids))
+    assert set(read.nonzero().flatten().tolist()) == {i for i in wanted if canvas.free[i]}
+
+
+def test_confidence_is_the_mean_of_the_rows_that_count() -> None:
+    entropy = torch.tensor([1.0, 0.1, 9.0])
+    assert stopping.is_confident(entropy, torch.tensor([True, True, False]), 0.56)
+    assert not stopping.is_confident(entropy, torch.tensor([True, True, False]), 0.54)
+    assert not stopping.is_confident(entropy, torch.tensor([False, False, False]), 0.56)
 
 
 def test_stability_needs_as_many_equal_steps_as_asked() -> None:

@@ -90,14 +90,14 @@ def ask(engine: DiffusionEngine, span: Free, **changes: object) -> tuple[Candida
 def watched(engine: DiffusionEngine, span: Free, **changes: object) -> tuple[Candidate, list[Step]]:
     """Ask, and note what every step began and ended with."""
     steps: list[Step] = []
-    real = loop.step
+    real = loop.advance
 
     def step(*arguments: object) -> State:
         after = real(*arguments)  # type: ignore[arg-type]
         steps.append((arguments[2], arguments[3], after))  # type: ignore[arg-type]
         return after
 
-    with mock.patch.object(loop, "step", step):
+    with mock.patch.object(loop, "advance", step):
         return ask(engine, span, **changes)[0], steps
 
 
@@ -117,9 +117,14 @@ def is_subsequence(inner: Sequence[int], outer: Sequence[int]) -> bool:
 def test_what_is_not_noise_stays_through_every_step(
     masking: DiffusionEngine, text: str, noise: float, seed: int
 ) -> None:
-    candidate, steps = watched(masking, Free(start=text, noise=noise), seed=seed)
     own = CODEC.encode(" " + text)  # with the blank before the span
     noisy = max(1, round(len(own) * noise))
+    most = masking.limits.max_span_tokens
+    if noisy < len(own) and noisy > most:
+        with pytest.raises(DenoiseFailed, match=f"this model fills {most} at most"):
+            watched(masking, Free(start=text, noise=noise), seed=seed)
+        return
+    candidate, steps = watched(masking, Free(start=text, noise=noise), seed=seed)
     start, end = steps[0][0].canvas.spans[0]
     for problem, before, after in steps:
         known = ~problem.free

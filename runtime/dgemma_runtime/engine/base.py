@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from dgemma_runtime.job import Job
 from dgemma_wire.messages import Candidate, Capabilities, Draft, ModelLimits, RuntimeState, Timings
@@ -37,8 +38,16 @@ class Answer:
     weights: tuple[float, ...] = ()
 
 
+Outcome: TypeAlias = Answer | Exception
+"""How a job ends: with an answer, or by what ``Engine.denoise`` raises for it."""
+JobDraftSink: TypeAlias = Callable[[Job, Draft], None]
+"""What is told of the drafts of several jobs."""
+MoreJobs: TypeAlias = Callable[[int], Sequence[Job]]
+"""What an engine asks for jobs that came meanwhile; takes how many it has room for."""
+
+
 class Engine(Protocol):
-    """Runs jobs on the device, one at a time, from one thread.
+    """Runs jobs on the device, from one thread.
 
     ``model``, ``limits`` and ``capabilities`` are known before anything is loaded, so that a peer
     can be welcomed.
@@ -47,6 +56,15 @@ class Engine(Protocol):
     model: str
     limits: ModelLimits
     capabilities: Capabilities
+
+    @property
+    def together(self) -> int:
+        """Most jobs that are worth having on the device at once; 1 is one after another.
+
+        At least 1. Counts while the model is loaded, may change between two jobs, and is read from
+        another thread.
+        """
+        ...
 
     def files(self) -> dict[str, str]:
         """Return the model's files and what is known of each, for the doctor; loads nothing."""
@@ -85,3 +103,49 @@ class Engine(Protocol):
             DenoiseFailed: The request cannot be answered; carries the code for the peer.
         """
         ...
+
+    def denoise_together(
+        self, jobs: Sequence[Job], on_draft: JobDraftSink, more: MoreJobs
+    ) -> Iterator[tuple[Job, Outcome]]:
+        """Denoise the canvases of several jobs at once.
+
+        Every job ends for itself: its outcome is yielded as soon as there is one, exactly once, and
+        whatever it is, the others go on. A job that was cancelled ends within one denoise step.
+
+        What comes together is thought to share its passes (``scheduler.can_share``), but that is a
+        guess: which adapter a ``Renoise`` takes, and whether rewrites have one of their own, only
+        the engine knows. Those that cannot share take their steps in turn. A ``Weigh`` and a causal
+        ``Denoise`` come alone, and nothing joins them.
+
+        Args:
+            jobs: At least one.
+            on_draft: As in ``denoise``.
+            more: Called between two steps, with how many further jobs there is room for; returns
+                at most as many, which then belong to the group. Never blocks.
+
+        Yields:
+            A job and its outcome. An error that is raised instead ends all that are under way.
+        """
+        ...
+
+
+def denoise_in_turn(
+    denoise: Callable[[Job, Callable[[Draft], None]], Answer],
+    jobs: Sequence[Job],
+    on_draft: JobDraftSink,
+) -> Iterator[tuple[Job, Outcome]]:
+    """Be ``Engine.denoise_together`` for an engine that takes one job after another."""
+    for job in jobs:
+        # In no variable here: the traceback of an error holds the tensors of its step.
+        yield job, _outcome(denoise, job, partial(on_draft, job))
+
+
+def _outcome(
+    denoise: Callable[[Job, Callable[[Draft], None]], Answer],
+    job: Job,
+    on_draft: Callable[[Draft], None],
+) -> Outcome:
+    try:
+        return denoise(job, on_draft)
+    except Exception as error:
+        return error

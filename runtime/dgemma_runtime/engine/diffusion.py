@@ -8,15 +8,21 @@ that a runtime without torch can still say what is missing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgemma_runtime import environment
-from dgemma_runtime.engine.asked import check_request, read_request
-from dgemma_runtime.engine.base import Answer, Device, LoadProgress
+from dgemma_runtime.engine.asked import Asked, check_request, read_request
+from dgemma_runtime.engine.base import (
+    Answer,
+    Device,
+    LoadProgress,
+    MoreJobs,
+    Outcome,
+)
 from dgemma_runtime.engine.files import describe_files, locate_weights
-from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
+from dgemma_runtime.engine.kept_drafts import KeptDrafts
 from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.engine.work import (
     Clock,
@@ -29,16 +35,27 @@ from dgemma_runtime.engine.work import (
 )
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
-from dgemma_runtime.models.base import ModelSpec
+from dgemma_runtime.models.base import ModelSpec, NoiseKind
 from dgemma_runtime.text import load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
-from dgemma_wire.messages import Candidate, Denoise, RuntimeState, Timings, Weigh
+from dgemma_wire.messages import Denoise, Draft, Renoise, RuntimeState, Timings, Weigh
 from dgemma_wire.settings import RuntimeSettings
 
 if TYPE_CHECKING:
-    pass
+    from dgemma_runtime.engine.passes import Asks
+    from dgemma_runtime.engine.together import Begun
+    from dgemma_runtime.models.base import ModelAdapter
 
 log = logging.getLogger(__name__)
+
+
+_GPU_WIDTH = 4
+"""Candidates a GPU denoises at once: their rows read the same weights."""
+
+_GPU_TOGETHER = 8
+
+_CPU_TOGETHER = 2
+"""A CPU gains nothing by several jobs at once, but a fill need not wait for a long rewrite to end."""
 
 
 class DiffusionEngine:
@@ -72,6 +89,13 @@ class DiffusionEngine:
         self._clock = clock
         self._loaded: Loaded | None = None
         self._kept = KeptDrafts(clock)
+        self._together = 1
+        self._width = 1
+
+    @property
+    def together(self) -> int:
+        """How many jobs it takes at once; see ``Engine``."""
+        return self._together
 
     def files(self) -> dict[str, str]:
         """Return the model's files and what is known of each; see ``Engine``."""
@@ -94,6 +118,7 @@ class DiffusionEngine:
 
             from dgemma_runtime.engine import device as devices
             from dgemma_runtime.engine.prefix_cache import PrefixCache
+            from dgemma_runtime.engine.state import line_breaks
             from dgemma_runtime.engine.room import room_for_prefixes, with_weight_form
         except ImportError as error:
             raise ModelError(
@@ -131,7 +156,13 @@ class DiffusionEngine:
             self._adapters_dir,
             rewrites=self._spec.folder / rewrites if rewrites else None,
         )
-        self._loaded = Loaded(shelf, codec, cache, place)
+        on_cpu = place.type == "cpu"
+        self._width = 1 if on_cpu else _GPU_WIDTH
+        self._together = _CPU_TOGETHER if on_cpu else _GPU_TOGETHER
+        breaks = None
+        if self._spec.noise.kind is NoiseKind.UNIFORM:
+            breaks = line_breaks(codec, self._spec.noise.vocab_size).to(place)
+        self._loaded = Loaded(shelf, codec, cache, place, breaks)
         log.info(
             "loaded %s onto %s (%s), %d threads, in %.1f s",
             self.model,
@@ -155,44 +186,84 @@ class DiffusionEngine:
 
     def denoise(self, job: Job, on_draft: DraftSink) -> Answer:
         """Denoise the free positions of the job's canvas; see ``Engine``."""
+        ((_, outcome),) = self.denoise_together([job], lambda _, draft: on_draft(draft), _none)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def denoise_together(
+        self,
+        jobs: Sequence[Job],
+        on_draft: Callable[[Job, Draft], None],
+        more: MoreJobs,
+    ) -> Iterator[tuple[Job, Outcome]]:
+        """Denoise the canvases of several jobs in step with each other; see ``Engine``."""
         loaded = self._loaded
         if loaded is None:
-            raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "The model is not loaded.")
-        import torch
+            for job in jobs:
+                text = "The model is not loaded."
+                yield job, DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, text)
+            return
+        from dgemma_runtime.engine.together import OutOfMemory, Together
 
-        from dgemma_runtime.engine import device
+        def give_up() -> None:
+            from dgemma_runtime.engine import device
 
+            log.warning("%s ran out of memory on a request", loaded.device)
+            loaded.cache.clear()
+            self._kept.clear()
+            loaded.shelf.clear()
+            device.free_memory()
+
+        under_way = Together(lambda job: self._begin(loaded, job, on_draft), give_up)
         try:
-            with torch.inference_mode():
-                return self._answer(loaded, job, on_draft)
-        except Exception as error:
-            if not device.is_out_of_memory(error):
-                raise
-        # Behind the handler: until it is left, the error's traceback holds the step's tensors.
-        log.warning("%s ran out of memory on a request", loaded.device)
-        loaded.cache.clear()
-        self._kept.clear()
-        loaded.shelf.clear()
-        device.free_memory()
-        raise DenoiseFailed(
-            FailureCode.OUT_OF_MEMORY,
-            f"{loaded.device} ran out of memory on this request. What can be made again was given "
-            "up; if it happens again, close other programs that use the device or ask for fewer "
-            "tokens.",
-        )
+            ended = under_way.add(jobs)
+            while ended or under_way:
+                for job, outcome in ended:
+                    if isinstance(outcome, OutOfMemory):
+                        outcome = _out_of_memory(loaded)
+                    yield job, outcome
+                ended = []
+                room = self._together - len(under_way)
+                if room > 0:
+                    ended += under_way.add(more(room))
+                if under_way:
+                    ended += under_way.round()
+        finally:
+            under_way.close()
 
-    def _answer(self, loaded: Loaded, job: Job, on_draft: DraftSink) -> Answer:
+    def _begin(self, loaded: Loaded, job: Job, on_draft: Callable[[Job, Draft], None]) -> Begun:
+        """Read a job, up to what it asks of the model."""
+        from dgemma_runtime.engine.together import Begun
+
         request, spec = job.request, self._spec
         began = self._clock()
         job.check()
         check_request(request)
         check_time(job, self._clock())
         if isinstance(request, Weigh):
-            return weigh_texts(loaded, job, request, spec, self._clock)
+            return Begun(loaded.shelf.get(""), weigh_texts(loaded, job, request, spec, self._clock))
         asked = read_request(job, loaded.codec, spec, self._kept)
-        source, shelf = asked.source, loaded.shelf
-        find = shelf.for_rewrites if source.rewrites else shelf.get
-        adapter = find(source.adapter)
+        shelf = loaded.shelf
+        find = shelf.for_rewrites if asked.source.rewrites else shelf.get
+        adapter = find(asked.source.adapter)
+
+        def show(draft: Draft) -> None:
+            on_draft(job, draft)
+
+        return Begun(adapter, self._answer(loaded, job, request, asked, adapter, began, show))
+
+    def _answer(
+        self,
+        loaded: Loaded,
+        job: Job,
+        request: Denoise | Renoise,
+        asked: Asked,
+        adapter: ModelAdapter,
+        began: float,
+        on_draft: DraftSink,
+    ) -> Asks[Answer]:
+        spec = self._spec
         prefix_ids, laid = lay_out_asked(spec, loaded.codec, asked, request.seed)
         laid_out = self._clock()
 
@@ -201,19 +272,26 @@ class DiffusionEngine:
             check_time(job, self._clock())
 
         still_wanted()
-        prefix, cached = loaded.cache.encode(prefix_ids, still_wanted)
-        prefilled = self._clock()
-        job.check()
-
-        work = Work(spec, self._clock, loaded, job, request, asked, laid, prefix, adapter, on_draft)
-        found: list[tuple[Candidate, tuple[DraftSpan, ...]]] = []
-        causal = isinstance(request, Denoise) and request.causal
-        for number in range(1 if causal else request.candidates):
-            made = work.causal() if causal else work.candidate(number)
-            if made is None:
-                break
-            if all(made[0].texts != other.texts for other, _ in found):
-                found.append(made)
+        with loaded.cache.held(prefix_ids, still_wanted) as (prefix, cached):
+            prefilled = self._clock()
+            job.check()
+            work = Work(
+                spec,
+                self._clock,
+                loaded,
+                job,
+                request,
+                asked,
+                laid,
+                prefix,
+                adapter,
+                on_draft,
+                self._width,
+            )
+            if isinstance(request, Denoise) and request.causal:
+                found = [work.causal()]
+            else:
+                found = yield from work.candidates(request.candidates)
         candidates = self._kept.keep_all(job.peer, asked.source, found)
         done = self._clock()
         return Answer(
@@ -229,3 +307,16 @@ class DiffusionEngine:
                 doubt_ms=work.doubt_ms,
             ),
         )
+
+
+def _none(_: int) -> Sequence[Job]:
+    return ()
+
+
+def _out_of_memory(loaded: Loaded) -> DenoiseFailed:
+    return DenoiseFailed(
+        FailureCode.OUT_OF_MEMORY,
+        f"{loaded.device} ran out of memory on this request. What can be made again was given "
+        "up; if it happens again, close other programs that use the device or ask for fewer "
+        "tokens.",
+    )

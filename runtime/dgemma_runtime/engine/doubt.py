@@ -14,8 +14,9 @@ from torch import Generator
 
 from dgemma_runtime.canvas import read_span
 from dgemma_runtime.engine import sampler
+from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.state import Problem, State
-from dgemma_runtime.models.base import ModelAdapter, Noise, NoiseKind, PrefixState
+from dgemma_runtime.models.base import CanvasPass, Noise, NoiseKind, PrefixState
 
 PASSES = 4
 
@@ -24,24 +25,24 @@ MOST = 100.0
 
 
 def measure(
-    adapter: ModelAdapter,
     prefix: PrefixState,
     problem: Problem,
     state: State,
     noise: Noise,
     generator: Generator,
     go_on: Callable[[], bool],
-) -> Mapping[int, float]:
+    width: int = 1,
+) -> Asks[Mapping[int, float]]:
     """Return the doubt (nats) of every position that holds a span's text; see ``SpanToken``.
 
     Args:
-        adapter: The model.
         prefix: Left as it was.
         problem: The canvas.
         state: After the last step.
         noise: What stands at the positions that are taken out.
         generator: Draws it, where it is drawn.
         go_on: Asked before every pass; what is measured until it says no is returned.
+        width: Canvases that are read at once.
     """
     best = state.best.tolist()
     positions = [
@@ -50,19 +51,29 @@ def measure(
         for part in read_span(problem.canvas, number, best, problem.end_ids, problem.needed).parts
         for position in range(*part)
     ]
+    groups = [positions[first::PASSES] for first in range(min(PASSES, len(positions)))]
     doubts: dict[int, float] = {}
-    for first in range(min(PASSES, len(positions))):
+    for first in range(0, len(groups), width):
         if not go_on():
             break
-        out = positions[first::PASSES]
-        rows = torch.tensor(out, device=state.best.device)  # (rows,)
-        tokens = state.best[rows]
-        if noise.kind is NoiseKind.UNIFORM:
-            fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
-        else:
-            fresh = torch.full_like(tokens, noise.mask_id)
-        logits = adapter.denoise(state.best.index_copy(0, rows, fresh), prefix, rows, None)
-        own = logits.gather(-1, tokens[:, None])  # (rows, 1)
-        other = logits.scatter(-1, tokens[:, None], -torch.inf).amax(-1, keepdim=True)
-        doubts |= zip(out, (other - own).clamp(-MOST, MOST).squeeze(-1).tolist(), strict=True)
+        now = groups[first : first + width]
+        passes = [_without(out, prefix, state, noise, generator) for out in now]
+        for out, each, logits in zip(now, passes, (yield passes), strict=True):
+            tokens = state.best[each.rows][:, None]  # (rows, 1)
+            own = logits.gather(-1, tokens)
+            other = logits.scatter(-1, tokens, -torch.inf).amax(-1, keepdim=True)
+            found = (other - own).clamp(-MOST, MOST).squeeze(-1)
+            doubts |= zip(out, found.tolist(), strict=True)
     return doubts
+
+
+def _without(
+    out: list[int], prefix: PrefixState, state: State, noise: Noise, generator: Generator
+) -> CanvasPass:
+    """Return the pass that predicts some positions of a draft from all the others."""
+    rows = torch.tensor(out, device=state.best.device)  # (rows,)
+    if noise.kind is NoiseKind.UNIFORM:
+        fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
+    else:
+        fresh = torch.full_like(rows, noise.mask_id)
+    return CanvasPass(state.best.index_copy(0, rows, fresh), prefix, rows)

@@ -18,17 +18,20 @@ only. Knows no tokenizer, no request and no clock: where lines end comes in as a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
-from dgemma_runtime.canvas import NO_TOKEN, Canvas, NeededTokens, read_span
+from dgemma_runtime.canvas import NO_TOKEN, Canvas, NeededTokens
 from dgemma_runtime.engine import sampler, stopping
-from dgemma_runtime.engine.state import Problem, State
+from dgemma_runtime.engine.passes import Asks, predict
+from dgemma_runtime.engine.state import Lines, Problem, State
 from dgemma_runtime.engine.verify import verify, wants_verifying
 from dgemma_runtime.models.base import (
     Acceptance,
+    CanvasPass,
     ModelAdapter,
     Noise,
     NoiseKind,
@@ -46,31 +49,45 @@ def make_problem(
     sample: bool,
     end_ids: tuple[int, ...],
     needed: NeededTokens,
+    lines: Lines | None = None,
 ) -> Problem:
-    """Put a canvas onto the device."""
+    """Put a canvas onto the device.
+
+    Args:
+        canvas: The layout.
+        device: Where.
+        max_steps: Length of the schedule.
+        sample: Draw tokens instead of taking the argmax.
+        end_ids: Tokens that end a free piece.
+        needed: Where a piece's lines are used up.
+        lines: The same rule as tensors, for models whose steps never wait for the host; without it
+            no piece ends by its lines there.
+    """
     piece_of = torch.full((len(canvas.ids),), -1, dtype=torch.long)
     every = (piece for pieces in canvas.pieces for piece in pieces)
     for number, (start, end) in enumerate(every):
         piece_of[start:end] = number
+    free = torch.tensor(canvas.free, dtype=torch.bool)
     return Problem(
         canvas=canvas,
         known=torch.tensor(canvas.ids, dtype=torch.long, device=device),
-        free=torch.tensor(canvas.free, dtype=torch.bool, device=device),
+        free=free.to(device),
+        rows=free.nonzero().squeeze(-1).to(device),
+        ends=torch.tensor(end_ids, dtype=torch.long, device=device),
         piece_of=piece_of.to(device),
         max_steps=max_steps,
         sample=sample,
         end_ids=end_ids,
         needed=needed,
+        lines=lines,
     )
 
 
 def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
     """Return the state before the first step: noise at the free positions that begin as nothing."""
     if noise.kind is NoiseKind.UNIFORM:
-        start = torch.empty_like(problem.known)
-        start[problem.free] = sampler.uniform_noise(
-            int(problem.free.sum()), noise.vocab_size, generator
-        )
+        fresh = sampler.uniform_noise(len(problem.rows), noise.vocab_size, generator)
+        start = problem.known.index_copy(0, problem.rows, fresh)
     else:
         start = torch.full_like(problem.known, noise.mask_id)
     begins = torch.tensor(problem.canvas.begins, device=start.device)
@@ -85,6 +102,35 @@ def begin(problem: Problem, noise: Noise, generator: Generator) -> State:
     )
 
 
+def denoise(
+    adapter: ModelAdapter,
+    prefix: PrefixState,
+    problem: Problem,
+    noise: Noise,
+    config: SamplerConfig,
+    generator: Generator,
+    go_on: Callable[[State], bool] | None = None,
+) -> Asks[State]:
+    """Take steps until the canvas is settled, the schedule ends, or ``go_on`` says no.
+
+    Args:
+        adapter: For a second opinion between two passes; the passes themselves are asked for.
+        prefix: What stands before the canvas; left as it was.
+        problem: The canvas.
+        noise: What an undecided position holds.
+        config: The numbers of the loop.
+        generator: The candidate's own random stream.
+        go_on: Asked before every step; may raise to leave.
+    """
+    state = begin(problem, noise, generator)
+    while state.steps < problem.max_steps and not state.settled:
+        if go_on is not None and not go_on(state):
+            break
+        (logits,) = yield [pass_of(problem, state, prefix, noise)]
+        state = advance(adapter, prefix, problem, state, logits, noise, config, generator)
+    return state
+
+
 def step(
     adapter: ModelAdapter,
     prefix: PrefixState,
@@ -95,17 +141,42 @@ def step(
     generator: Generator,
 ) -> State:
     """Take one denoise step; the numbers are those of the module's docstring."""
+    (logits,) = predict(adapter, [pass_of(problem, state, prefix, noise)])
+    return advance(adapter, prefix, problem, state, logits, noise, config, generator)
+
+
+def pass_of(problem: Problem, state: State, prefix: PrefixState, noise: Noise) -> CanvasPass:
+    """Return what the next step asks of the model (1)."""
+    return CanvasPass(state.tokens, prefix, open_rows(problem, state, noise), state.feedback)
+
+
+def open_rows(problem: Problem, state: State, noise: Noise) -> Tensor:
+    """Return the positions that the next step predicts (rows,)."""
+    if noise.kind is NoiseKind.UNIFORM:
+        return problem.rows
+    return (problem.free & ~state.decided).nonzero().squeeze(-1)
+
+
+def advance(
+    adapter: ModelAdapter,
+    prefix: PrefixState,
+    problem: Problem,
+    state: State,
+    logits: Tensor,
+    noise: Noise,
+    config: SamplerConfig,
+    generator: Generator,
+) -> State:
+    """Do with the logits (rows, vocab) of a pass what a step does with them, (2) to (8)."""
     uniform = noise.kind is NoiseKind.UNIFORM
-    # (1) predict
+    rows = open_rows(problem, state, noise)
     open_ = problem.free if uniform else problem.free & ~state.decided  # (canvas,)
-    rows = open_.nonzero().squeeze(-1)  # (rows,)
-    logits = adapter.denoise(state.tokens, prefix, rows, state.feedback)  # (rows, vocab)
     # (2) temper
     tempered = logits
     if config.t_max != config.t_min:
         left = problem.max_steps - state.steps
         temperature = sampler.temperature_at(left, problem.max_steps, config.t_min, config.t_max)
-        tempered = sampler.temper(logits, temperature)
+        tempered = sampler.temper(logits, temperature.item())  # a tensor of the host
     elif problem.sample:
         tempered = sampler.temper(logits, config.sample_temperature)
     # (3) choose
@@ -167,13 +238,12 @@ def step(
     if uniform:
         if entropy is None:
             entropy = sampler.entropies(tempered)
-        read = rows_read(problem, best)
+        read = reading_rows(problem, best)
         settled = stopping.is_stable(
             state.history, best, read, config.stable_steps
-        ) and stopping.is_confident(entropy[read[rows]], config.settled_entropy)
-    else:
-        settled = bool(after.decided.all())
-    return replace(after, settled=settled)
+        ) & stopping.is_confident(entropy, read[rows], config.settled_entropy)
+        return replace(after, settled=bool(settled))  # the only word the host waits for
+    return replace(after, settled=bool(after.decided.all()))
 
 
 def close_pieces(problem: Problem, state: State) -> State:
@@ -203,13 +273,27 @@ def close_pieces(problem: Problem, state: State) -> State:
     return replace(state, tokens=tokens, decided=decided, best=best)
 
 
-def rows_read(problem: Problem, best: Tensor) -> Tensor:
-    """Return which free positions (canvas,) make up what will be read out of ``best``."""
+def reading_rows(problem: Problem, best: Tensor) -> Tensor:
+    """Return which free positions (canvas,) make up what will be read out of ``best``.
+
+    What ``read_span`` finds, with the token that ends a piece, and without asking the device.
+    """
     read = torch.zeros_like(problem.free)
-    ids = best.tolist()
-    for number in range(len(problem.canvas.spans)):
-        found = read_span(problem.canvas, number, ids, problem.end_ids, problem.needed)
-        for start, end in found.parts:
-            read[start:end] = True
-        read[list(found.ends)] = True
-    return read & problem.free
+    is_end = torch.isin(best, problem.ends)  # (canvas,)
+    breaks = None if problem.lines is None else problem.lines.breaks[best]
+    for number, pieces in enumerate(problem.canvas.pieces):
+        most = None if problem.lines is None else problem.lines.most[number]
+        used = torch.zeros((), dtype=torch.long, device=best.device)
+        for start, end in pieces:
+            places = torch.arange(end - start, device=best.device)
+            beyond = torch.full_like(places, end - start)
+            stops = is_end[start:end]
+            if breaks is not None and most is not None:
+                left = (most - used).clamp(min=1)
+                stops = stops | (breaks[start:end].cumsum(0) >= left)
+            last = torch.where(stops, places, beyond).amin()
+            inside = places <= last
+            read[start:end] = inside
+            if breaks is not None:
+                used = used + (breaks[start:end] * inside).sum()
+    return read

@@ -7,7 +7,9 @@ torch and no model; what a prefix's state is, is the adapter's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dgemma_runtime.models.base import ModelAdapter, PrefixState
@@ -33,6 +35,7 @@ class PrefixCache:
         self._bound = entries
         self._pass_tokens = pass_tokens
         self._entries: list[_Entry] = []
+        self._held: Counter[int] = Counter()  # by identity of the state
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -41,11 +44,29 @@ class PrefixCache:
         """Forget every prefix."""
         self._entries.clear()
 
+    @contextmanager
+    def held(
+        self, ids: Sequence[int], between: Callable[[], None]
+    ) -> Iterator[tuple[PrefixState, int]]:
+        """Like ``encode``, with a state that stays good inside the context, whoever else calls.
+
+        Those who hold the same prefix share one state, which none of them may change.
+        """
+        state, cached = self.encode(ids, between)
+        self._held[id(state)] += 1
+        try:
+            yield state, cached
+        finally:
+            self._held[id(state)] -= 1
+            if not self._held[id(state)]:
+                del self._held[id(state)]
+
     def encode(self, ids: Sequence[int], between: Callable[[], None]) -> tuple[PrefixState, int]:
         """Return the state of the prefix ``ids``, and how many of its tokens were cached.
 
-        The state is only good until the next call. What was encoded before ``between`` raised is
-        kept: the request that supersedes a cancelled one mostly has the same prefix.
+        The state is only good until the next call; see ``held``. What was encoded before
+        ``between`` raised is kept: the request that supersedes a cancelled one mostly has the same
+        prefix.
 
         Args:
             ids: The whole prefix.
@@ -53,13 +74,17 @@ class PrefixCache:
         """
         wanted = tuple(ids)
         entry, shared = self._longest_match(wanted)
-        if entry is not None and shared >= len(entry.ids) / 2:
+        held = entry is not None and id(entry.state) in self._held
+        if entry is not None and held and entry.ids == wanted:
+            self._entries.remove(entry)  # and enter it again below, as the last one used
+            state = entry.state
+        elif entry is not None and not held and shared >= len(entry.ids) / 2:
             # The same document, a little further or a little back: reuse in place.
             self._entries.remove(entry)
             entry.state.crop(shared)
             state = entry.state
         elif entry is not None and shared:
-            # Another document with the same head; that one's state stays whole.
+            # Another document with the same head, or one that is being read; it stays whole.
             state = entry.state.fork(shared)
         else:
             state, shared = self._adapter.new_prefix(), 0

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dgemma_runtime.canvas import Canvas, NeededTokens
+from dgemma_runtime.text import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines that spans may take up, as a device reads them.
+
+    Attributes:
+        breaks: Line breaks in each token of the vocabulary (vocab,).
+        most: Lines of each span; ``None`` for any number.
+    """
+
+    breaks: Tensor
+    most: tuple[int | None, ...]
+
+
+def line_breaks(codec: Codec, vocab_size: int) -> Tensor:
+    """Count the line breaks in each token of a vocabulary (vocab,)."""
+    texts = codec.tokenizer.decode_batch([[token] for token in range(vocab_size)])
+    return torch.tensor([text.count("\n") for text in texts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +38,27 @@ class Problem:
         canvas: The layout that is filled.
         known: Token ids (canvas,), meaningless where ``free``.
         free: Positions to denoise (canvas,), bool.
+        rows: The same positions (rows,), ascending.
+        ends: Tokens that end a free piece (ends,).
         piece_of: Number of each position's free piece (canvas,), -1 at clamped ones.
         max_steps: Length of the schedule.
         sample: Draw tokens instead of taking the argmax.
-        end_ids: Tokens that end a free piece.
+        end_ids: ``ends`` on the host.
         needed: See ``NeededTokens``.
+        lines: The same rule on the device; ``None`` where only end tokens count there.
     """
 
     canvas: Canvas
     known: Tensor
     free: Tensor
+    rows: Tensor
+    ends: Tensor
     piece_of: Tensor
     max_steps: int
     sample: bool
     end_ids: tuple[int, ...]
     needed: NeededTokens
+    lines: Lines | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ def remember(history: tuple[Tensor, ...], canvas: Tensor, length: int) -> tuple[
     return (*history, canvas)[-length:] if length else ()
 
 
-def is_stable(history: tuple[Tensor, ...], canvas: Tensor, rows: Tensor, length: int) -> bool:
+def is_stable(history: tuple[Tensor, ...], canvas: Tensor, rows: Tensor, length: int) -> Tensor:
     """Say whether the last ``length`` canvases agree with ``canvas`` at ``rows``.
 
     Args:
@@ -24,12 +24,25 @@ def is_stable(history: tuple[Tensor, ...], canvas: Tensor, rows: Tensor, length:
         canvas: Argmax canvas of this step (canvas,).
         rows: Which positions count (canvas,), bool.
         length: How many earlier steps must agree; 0 asks for none.
+
+    Returns:
+        One bool, left on the device.
     """
-    if len(history) < length:
-        return False
-    return all(torch.equal(past[rows], canvas[rows]) for past in history[len(history) - length :])
+    agree = torch.full((), len(history) >= length, device=canvas.device)
+    for past in history[len(history) - length :] if length else ():
+        agree = agree & ((past == canvas) | ~rows).all()
+    return agree
 
 
-def is_confident(entropy: Tensor, bound: float) -> bool:
-    """Say whether the mean of ``entropy`` (rows,), in nats, is under ``bound``."""
-    return bool(entropy.mean() < bound)
+def is_confident(entropy: Tensor, counts: Tensor, bound: float) -> Tensor:
+    """Say whether the mean of ``entropy`` (rows,), in nats, is under ``bound``.
+
+    Args:
+        entropy: Nats.
+        counts: Which rows count (rows,), bool; where none does the answer is no.
+        bound: Nats.
+
+    Returns:
+        One bool, left on the device.
+    """
+    return (entropy * counts).sum() / counts.sum() < bound

@@ -6,9 +6,9 @@ kept between jobs and of other jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.encoding import encode_request
@@ -19,19 +19,23 @@ from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.engine.starts import draw_starts, have_starts
 from dgemma_runtime.job import Job
 from dgemma_runtime.models.base import ModelSpec, ReadsCausally
-from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText, complete_at, lines_left
+from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText
 from dgemma_wire.errors import DenoiseFailed, FailureCode
 from dgemma_wire.messages import Candidate, Denoise, Draft, Renoise, Timings, Weigh
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from dgemma_runtime.engine.passes import Asks
     from dgemma_runtime.engine.prefix_cache import PrefixCache
-    from dgemma_runtime.engine.state import Problem, State
+    from dgemma_runtime.engine.state import Lines, Problem, State
     from dgemma_runtime.models.base import ModelAdapter, PrefixState
 
 Clock = Callable[[], float]
 DraftSink = Callable[[Draft], None]
+Found: TypeAlias = tuple[Candidate, tuple[DraftSpan, ...]]
+"""A candidate, and what is to be kept of its spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,17 @@ class Loaded:
     codec: Codec
     cache: PrefixCache
     device: torch.device
+    breaks: Tensor | None = None
+    """Line breaks in each token of the vocabulary (vocab,), for models that read them there."""
+
+    def lines(self, spans: Sequence[SpanText]) -> Lines | None:
+        """Return the lines that spans may take up as a device reads them, if any is bounded."""
+        from dgemma_runtime.engine.state import Lines
+
+        most = tuple(span.max_lines for span in spans)
+        if self.breaks is None or all(lines is None for lines in most):
+            return None
+        return Lines(self.breaks, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,12 @@ def lay_out_asked(
 
 @dataclass(slots=True)
 class Work:
-    """The candidates of one job: what they share, and the draft clock that runs across them."""
+    """The candidates of one job: what they share, and the draft clock that runs across them.
+
+    ``width`` is how many canvases the device reads at once for little more than one: so many
+    candidates are denoised in step with each other, and a deadline finds all of them half done. One
+    by one the first is whole before the second begins.
+    """
 
     spec: ModelSpec
     clock: Clock
@@ -75,19 +95,36 @@ class Work:
     prefix: PrefixState
     adapter: ModelAdapter
     on_draft: DraftSink
+    width: int = 1
     step_ms: list[float] = field(default_factory=list)
     doubt_ms: float = 0.0
     drafted: float | None = None
 
-    def candidate(self, number: int) -> tuple[Candidate, tuple[DraftSpan, ...]] | None:
-        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
-
-        Returns:
-            The candidate, and what is to be kept of its spans.
+    def candidates(self, count: int) -> Asks[list[Found]]:
+        """Denoise the canvas to at most ``count`` different candidates.
 
         Raises:
             JobCancelled: The job is no longer wanted.
             DenoiseFailed: No time was left for the first candidate's first step.
+        """
+        from dgemma_runtime.engine.passes import side_by_side
+
+        found: list[Found] = []
+        for first in range(0, count, self.width):
+            numbers = range(first, min(count, first + self.width))
+            made = yield from side_by_side([self.candidate(number) for number in numbers])
+            for each in made:
+                if each is not None and all(each[0].texts != other.texts for other, _ in found):
+                    found.append(each)
+            if None in made:
+                break
+        return found
+
+    def candidate(self, number: int) -> Asks[Found | None]:
+        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
+
+        Returns:
+            The candidate, and what is to be kept of its spans.
         """
         import torch
 
@@ -96,47 +133,58 @@ class Work:
 
         spec, job, loaded = self.spec, self.job, self.loaded
         codec, seed = loaded.codec, candidate_seed(self.request.seed, number)
+        laid = self.laid
         if number and have_starts(self.asked.segments):
-            _, self.laid = lay_out_asked(spec, codec, self.asked, seed)
-        canvas, spans = self.laid.canvas, self.laid.spans
-        free = sum(canvas.free)
-        problem = loop.make_problem(
-            canvas,
-            loaded.device,
-            max_steps=self.request.max_steps or spec.sampler.max_steps or free,
-            sample=number > 0 or not spec.sampler.greedy_first,
-            end_ids=spec.end_ids,
-            needed=lambda span, earlier, ids: complete_at(
-                codec, ids, lines_left(codec, earlier, spans[span].max_lines)
-            ),
-        )
+            _, laid = lay_out_asked(spec, codec, self.asked, seed)
+        problem = self.problem(laid, sample=number > 0 or not spec.sampler.greedy_first)
         generator = torch.Generator(device=loaded.device)
         generator.manual_seed(seed)
-        state = loop.begin(problem, spec.noise, generator)
-        stopped = "steps"
-        while state.steps < problem.max_steps:
+        began = None
+
+        def go_on(state: State) -> bool:
+            nonlocal began
+            if began is not None:
+                self._draft(number, laid, problem, state, began)
             job.check()
-            if job.deadline is not None and self.clock() >= job.deadline:
-                if number == 0 and state.steps == 0:
-                    check_time(job, job.deadline)
-                if state.steps == 0:
-                    return None
-                stopped = "deadline"
-                break
-            before = self.clock()
-            state = loop.step(
-                self.adapter, self.prefix, problem, state, spec.noise, spec.sampler, generator
-            )
-            self._draft(number, problem, state, before)
-            if state.settled:
-                stopped = "settled"
-                break
+            began = self.clock()
+            if job.deadline is None or began < job.deadline:
+                return True
+            if number == 0 and state.steps == 0:
+                check_time(job, job.deadline)
+            return False
+
+        state = yield from loop.denoise(
+            self.adapter, self.prefix, problem, spec.noise, spec.sampler, generator, go_on
+        )
+        if state.steps == 0:
+            return None
+        stopped = "deadline"
+        if state.settled or state.steps == problem.max_steps:
+            stopped = "settled" if state.settled else "steps"
+            assert began is not None
+            self._draft(number, laid, problem, state, began)
         doubts: Mapping[int, float] = {}
         if self.request.doubt:
-            doubts = self._doubts(problem, state, generator)
-        return make_candidate(codec, problem, state, spans, stopped, doubts)
+            doubts = yield from self._doubts(problem, state, generator)
+        return make_candidate(codec, problem, state, laid.spans, stopped, doubts)
 
-    def causal(self) -> tuple[Candidate, tuple[DraftSpan, ...]]:
+    def problem(self, laid: Laid, *, sample: bool) -> Problem:
+        """Put a canvas of this job onto the device."""
+        from dgemma_runtime.engine import loop
+        from dgemma_runtime.engine.reading import needed_by_lines
+
+        spec, loaded = self.spec, self.loaded
+        return loop.make_problem(
+            laid.canvas,
+            loaded.device,
+            max_steps=self.request.max_steps or spec.sampler.max_steps or sum(laid.canvas.free),
+            sample=sample,
+            end_ids=spec.end_ids,
+            needed=needed_by_lines(loaded.codec, laid.spans),
+            lines=loaded.lines(laid.spans),
+        )
+
+    def causal(self) -> Found:
         """Have the causal pass fill the canvas; see ``Denoise.causal``.
 
         Raises:
@@ -176,7 +224,7 @@ class Work:
 
     def _doubts(
         self, problem: Problem, state: State, generator: torch.Generator
-    ) -> Mapping[int, float]:
+    ) -> Asks[Mapping[int, float]]:
         """Measure the doubt of a finished draft, as far as there is time."""
         from dgemma_runtime.engine import doubt
 
@@ -185,13 +233,15 @@ class Work:
             return self.job.deadline is None or self.clock() < self.job.deadline
 
         before = self.clock()
-        found = doubt.measure(
-            self.adapter, self.prefix, problem, state, self.spec.noise, generator, go_on
+        found = yield from doubt.measure(
+            self.prefix, problem, state, self.spec.noise, generator, go_on, self.width
         )
         self.doubt_ms += (self.clock() - before) * 1000
         return found
 
-    def _draft(self, number: int, problem: Problem, state: State, before: float) -> None:
+    def _draft(
+        self, number: int, laid: Laid, problem: Problem, state: State, before: float
+    ) -> None:
         """Note the step's time and show the canvas when a draft is due."""
         now = self.clock()
         self.step_ms.append((now - before) * 1000)
@@ -208,11 +258,7 @@ class Work:
                 step=state.steps,
                 max_steps=problem.max_steps,
                 spans=draft_spans(
-                    self.loaded.codec,
-                    problem,
-                    state,
-                    self.laid.spans,
-                    self.spec.noise.kind,
+                    self.loaded.codec, problem, state, laid.spans, self.spec.noise.kind
                 ),
             )
         )
@@ -231,8 +277,10 @@ def causal_of(adapter: ModelAdapter) -> ReadsCausally:
     return adapter
 
 
-def weigh_texts(loaded: Loaded, job: Job, request: Weigh, spec: ModelSpec, clock: Clock) -> Answer:
-    """Answer a ``Weigh``.
+def weigh_texts(
+    loaded: Loaded, job: Job, request: Weigh, spec: ModelSpec, clock: Clock
+) -> Asks[Answer]:
+    """Answer a ``Weigh``; the causal pass is asked directly, so nothing is yielded.
 
     Raises:
         JobCancelled: The job is no longer wanted.
@@ -240,6 +288,7 @@ def weigh_texts(loaded: Loaded, job: Job, request: Weigh, spec: ModelSpec, clock
     """
     from dgemma_runtime.engine import causal
 
+    yield from ()
     adapter = causal_of(loaded.shelf.get(""))
     if not request.texts:
         raise DenoiseFailed(FailureCode.BAD_REQUEST, "There are no texts to weigh.")

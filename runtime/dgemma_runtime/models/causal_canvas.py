@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgemma_runtime.models.base import BaseFolder, ModelSpec, PrefixState
+from dgemma_runtime.models.base import BaseFolder, CanvasPass, ModelSpec, PrefixState
 from dgemma_runtime.models.base_folder import check_folder, ties_head
 from dgemma_runtime.models.canvas_weights import (
     LINEARS,
@@ -125,25 +126,44 @@ class CausalCanvas:
             return
         state = _own(prefix)
         tokens = torch.tensor(ids, device=self.weights.embedding.device)
-        self._run(self.weights.prefix, self.weights.embedding[tokens], state, causal=True)
+        self._read(self.weights.embedding[tokens], state)
         state.extend(len(ids))
 
     def denoise(
         self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None
     ) -> Tensor:
         """Predict the tokens at ``rows`` (rows,) of ``canvas`` (canvas,); see ``ModelAdapter``."""
+        return self.denoise_together([CanvasPass(canvas, prefix, rows, feedback)])[0]
+
+    def denoise_together(self, passes: Sequence[CanvasPass]) -> list[Tensor]:
+        """Predict positions of several canvases at once; see ``ReadsTogether``.
+
+        All rows go through the products with weights together, so that those are read once;
+        attention is each canvas's own.
+        """
         weights, special = self.weights, self.special
+        x = torch.cat([self._inputs(each) for each in passes])  # (all rows, hidden)
+        blocks = [Block(_own(each.prefix), len(each.canvas)) for each in passes]
+        x = run_layers(self.dims, self.inverse_frequencies, weights.canvas, x, blocks, causal=False)
+        # The hidden state of a row predicts the token behind it.
+        starts = accumulate((block.rows for block in blocks[:-1]), initial=0)
+        wanted = torch.cat(
+            [each.rows + (start - 1) for each, start in zip(passes, starts, strict=True)]
+        )
+        hidden = F.rms_norm(x[wanted], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
+        logits = F.linear(hidden, weights.head).float()  # (wanted, vocab)
+        logits[:, special.fill_id] = (hidden @ weights.fill_head).float()
+        logits[:, : special.banned] = -torch.inf
+        return list(logits.split([len(each.rows) for each in passes]))
+
+    def _inputs(self, each: CanvasPass) -> Tensor:
+        weights, special, canvas = self.weights, self.special, each.canvas
         x = weights.embedding[canvas]  # (canvas, hidden)
         x = torch.where((canvas == special.mask_id)[:, None], weights.mask_row, x)
         x = torch.where((canvas == special.fill_id)[:, None], weights.fill_row, x)
-        if feedback is not None and weights.draft_row is not None:
-            x[rows] = weights.draft_row + self._expected_rows(feedback)
-        x = self._run(weights.canvas, x, _own(prefix), causal=False)
-        hidden = F.rms_norm(x[rows - 1], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
-        logits = F.linear(hidden, weights.head).float()  # (rows, vocab)
-        logits[:, special.fill_id] = (hidden @ weights.fill_head).float()
-        logits[:, : special.banned] = -torch.inf
-        return logits
+        if each.feedback is not None and weights.draft_row is not None:
+            x[each.rows] = weights.draft_row + self._expected_rows(each.feedback)
+        return x
 
     def causal_logits(
         self, ids: Sequence[int], prefix: PrefixState, count: int, *, keep: bool = False
@@ -153,7 +173,7 @@ class CausalCanvas:
         tokens = torch.tensor(ids, device=weights.embedding.device)
         # Written behind the prefix's end, where the next pass writes over it.
         state = _own(prefix)
-        x = self._run(weights.prefix, weights.embedding[tokens], state, causal=True)
+        x = self._read(weights.embedding[tokens], state)
         if keep:
             state.extend(len(ids))
         hidden = F.rms_norm(x[-count:], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
@@ -173,10 +193,19 @@ class CausalCanvas:
         x = torch.where((tokens == self.special.fill_id)[..., None], weights.fill_row, x)
         return (x * shares[..., None].to(x.dtype)).sum(1)
 
-    def _run(
-        self, layers: tuple[Layer, ...], x: Tensor, state: KeyValues, *, causal: bool
-    ) -> Tensor:
-        return run_layers(self.dims, self.inverse_frequencies, layers, x, state, causal=causal)
+    def _read(self, x: Tensor, state: KeyValues) -> Tensor:
+        blocks = [Block(state, len(x))]
+        return run_layers(
+            self.dims, self.inverse_frequencies, self.weights.prefix, x, blocks, causal=True
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that see each other and one prefix; several blocks may share a prefix."""
+
+    prefix: KeyValues
+    rows: int
 
 
 def run_layers(
@@ -184,55 +213,87 @@ def run_layers(
     inverse_frequencies: Tensor,
     layers: tuple[Layer, ...],
     x: Tensor,
-    state: KeyValues,
+    blocks: Sequence[Block],
     *,
     causal: bool,
 ) -> Tensor:
-    """Run a trunk over ``x`` (rows, hidden) placed behind the prefix; writes keys and values.
+    """Run a trunk over the rows of some blocks (rows, hidden), each placed behind its prefix.
 
-    They land behind the prefix's end, where only this pass sees them unless ``extend`` counts
-    them in.
+    Keys and values are written behind the prefix's end, where only this pass sees them unless
+    ``extend`` counts them in. Blocks that share a prefix write them to the same place, one after
+    the other in each layer.
     """
-    rows, start = x.shape[0], state.length
-    end = start + rows
-    if end > dims.max_positions:
-        raise ValueError(f"{end} positions; the model has {dims.max_positions}")
-    store = state.reserve(end)
-    groups = dims.heads // dims.kv_heads
-    cos, sin = _rotation(inverse_frequencies, start, end, x.dtype)
-    mask = None
-    if causal and rows > 1:
-        mask = torch.full((rows, end), -torch.inf, dtype=x.dtype, device=x.device)
-        mask = mask.triu(start + 1).repeat(groups, 1)  # (groups * rows, end)
+    for block in blocks:
+        end = block.prefix.length + block.rows
+        if end > dims.max_positions:
+            raise ValueError(f"{end} positions; the model has {dims.max_positions}")
+        block.prefix.reserve(end)
+    stores = [block.prefix.reserve(0) for block in blocks]  # once all have their room
+    counts = [block.rows for block in blocks]
+    cos, sin = _rotation(inverse_frequencies, blocks, x.dtype)
+    masks = [_causal_mask(dims, block, x) if causal else None for block in blocks]
     split = (dims.heads + dims.kv_heads) * dims.head_dim
-    for layer, keys_values in zip(layers, store, strict=True):
+    for number, layer in enumerate(layers):
         h = F.rms_norm(x, (dims.hidden,), layer.norm_attention, dims.norm_eps)
         mixed = F.linear(h, layer.qkv, layer.qkv_bias)
-        turned = _rotate(mixed[:, :split].view(rows, -1, dims.head_dim), cos, sin)
-        keys_values[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
-        keys_values[1, :, start:end] = (
-            mixed[:, split:].view(rows, dims.kv_heads, dims.head_dim).transpose(0, 1)
-        )
-        queries = turned[:, : dims.heads] * dims.head_dim**-0.5
-        queries = queries.view(rows, dims.kv_heads, groups, dims.head_dim).permute(1, 2, 0, 3)
-        queries = queries.reshape(dims.kv_heads, groups * rows, dims.head_dim)
-        scores = torch.bmm(queries, keys_values[0, :, :end].transpose(1, 2))
-        if mask is not None:
-            scores += mask
-        mixed = torch.bmm(scores.softmax(-1), keys_values[1, :, :end])
-        mixed = mixed.view(dims.kv_heads, groups, rows, dims.head_dim).permute(2, 0, 1, 3)
-        x = x + F.linear(mixed.reshape(rows, -1), layer.out)
+        turned = _rotate(mixed[:, :split].view(len(x), -1, dims.head_dim), cos, sin)
+        values = mixed[:, split:].view(len(x), dims.kv_heads, dims.head_dim)
+        seen = [
+            _attend(dims, part, own, store[number], block, mask)
+            for part, own, store, block, mask in zip(
+                turned.split(counts), values.split(counts), stores, blocks, masks, strict=True
+            )
+        ]
+        x = x + F.linear(seen[0] if len(seen) == 1 else torch.cat(seen), layer.out)
         h = F.rms_norm(x, (dims.hidden,), layer.norm_mlp, dims.norm_eps)
         gate, up = F.linear(h, layer.gate_up).chunk(2, -1)
         x = x + F.linear(F.silu(gate) * up, layer.down)
     return x
 
 
+def _attend(
+    dims: Dims, turned: Tensor, values: Tensor, store: Tensor, block: Block, mask: Tensor | None
+) -> Tensor:
+    """Return what the rows of a block see (rows, heads * head_dim) in a layer.
+
+    Args:
+        dims: The trunk's numbers.
+        turned: Queries, then keys, at their positions (rows, heads + kv_heads, head_dim).
+        values: (rows, kv_heads, head_dim).
+        store: The layer's keys and values (2, kv_heads, positions, head_dim).
+        block: The rows and what stands before them.
+        mask: Added to the scores (groups * rows, positions); ``None`` where all see all.
+    """
+    rows, start = block.rows, block.prefix.length
+    end, groups = start + rows, dims.heads // dims.kv_heads
+    store[0, :, start:end] = turned[:, dims.heads :].transpose(0, 1)
+    store[1, :, start:end] = values.transpose(0, 1)
+    queries = turned[:, : dims.heads] * dims.head_dim**-0.5
+    queries = queries.view(rows, dims.kv_heads, groups, dims.head_dim).permute(1, 2, 0, 3)
+    queries = queries.reshape(dims.kv_heads, groups * rows, dims.head_dim)
+    scores = torch.bmm(queries, store[0, :, :end].transpose(1, 2))
+    if mask is not None:
+        scores += mask
+    mixed = torch.bmm(scores.softmax(-1), store[1, :, :end])
+    mixed = mixed.view(dims.kv_heads, groups, rows, dims.head_dim).permute(2, 0, 1, 3)
+    return mixed.reshape(rows, -1)
+
+
+def _causal_mask(dims: Dims, block: Block, x: Tensor) -> Tensor | None:
+    if block.rows == 1:
+        return None
+    start = block.prefix.length
+    mask = torch.full((block.rows, start + block.rows), -torch.inf, dtype=x.dtype, device=x.device)
+    return mask.triu(start + 1).repeat(dims.heads // dims.kv_heads, 1)
+
+
 def _rotation(
-    inverse_frequencies: Tensor, start: int, end: int, dtype: torch.dtype
+    inverse_frequencies: Tensor, blocks: Sequence[Block], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine (rows, 1, head_dim) of the positions from ``start`` to ``end``."""
-    positions = torch.arange(start, end, device=inverse_frequencies.device)
+    """Return cosine and sine (rows, 1, head_dim) of the positions behind each block's prefix."""
+    device = inverse_frequencies.device
+    ranges = [(block.prefix.length, block.prefix.length + block.rows) for block in blocks]
+    positions = torch.cat([torch.arange(*each, device=device) for each in ranges])
     angles = positions.float()[:, None] * inverse_frequencies
     angles = torch.cat([angles, angles], -1)[:, None]
     return angles.cos().to(dtype), angles.sin().to(dtype)

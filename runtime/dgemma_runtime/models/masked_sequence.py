@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgemma_runtime.models.base import ModelSpec, PrefixState
+from dgemma_runtime.models.base import CanvasPass, ModelSpec, PrefixState
 from dgemma_runtime.models.base_folder import check_folder, ties_head
 from dgemma_runtime.models.canvas_weights import Trunk, make_trunk, read_tensors
-from dgemma_runtime.models.causal_canvas import KeyValues, dims_of, run_layers
+from dgemma_runtime.models.causal_canvas import Block, KeyValues, dims_of, run_layers
 
 
 class TokenPrefix:
@@ -62,17 +62,29 @@ class MaskedSequence:
         self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None
     ) -> Tensor:
         """Predict the tokens at ``rows`` (rows,) of ``canvas`` (canvas,); see ``ModelAdapter``."""
-        trunk, before = self.trunk, _own(prefix).ids
-        ids = torch.cat([torch.tensor(before, dtype=torch.long, device=canvas.device), canvas])
-        x = trunk.embedding[ids]  # (prefix + canvas, hidden)
-        state = KeyValues(trunk.dims, x.device, x.dtype)
-        x = run_layers(trunk.dims, self.inverse_frequencies, trunk.layers, x, state, causal=False)
-        # The very first row has none before it and predicts itself, as in the training.
-        shifted = (rows + len(before) - 1).clamp(min=0)
-        hidden = F.rms_norm(x[shifted], (trunk.dims.hidden,), trunk.norm, trunk.dims.norm_eps)
-        logits = F.linear(hidden, trunk.head).float()  # (rows, vocab)
+        return self.denoise_together([CanvasPass(canvas, prefix, rows, feedback)])[0]
+
+    def denoise_together(self, passes: Sequence[CanvasPass]) -> list[Tensor]:
+        """Predict positions of several canvases at once; see ``ReadsTogether``."""
+        trunk = self.trunk
+        texts: list[Tensor] = []
+        wanted: list[Tensor] = []
+        start = 0
+        for each in passes:
+            before = torch.tensor(_own(each.prefix).ids, dtype=torch.long, device=each.rows.device)
+            texts.append(torch.cat([before, each.canvas]))
+            # The very first row has none before it and predicts itself, as in the training.
+            wanted.append((each.rows + len(before) - 1).clamp(min=0) + start)
+            start += len(texts[-1])
+        x = trunk.embedding[torch.cat(texts)]  # (all rows, hidden)
+        blocks = [Block(KeyValues(trunk.dims, x.device, x.dtype), len(text)) for text in texts]
+        x = run_layers(trunk.dims, self.inverse_frequencies, trunk.layers, x, blocks, causal=False)
+        hidden = F.rms_norm(
+            x[torch.cat(wanted)], (trunk.dims.hidden,), trunk.norm, trunk.dims.norm_eps
+        )
+        logits = F.linear(hidden, trunk.head).float()  # (wanted, vocab)
         logits[:, self.mask_id] = -torch.inf
-        return logits
+        return list(logits.split([len(each.rows) for each in passes]))
 
 
 def _own(prefix: PrefixState) -> TokenPrefix:
