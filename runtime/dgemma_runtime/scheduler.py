@@ -1,11 +1,13 @@
-"""Which job runs next: a value that is told what happens and answers with what follows.
+"""Which jobs run next: a value that is told what happens and answers with what follows.
 
 Sans-io: no socket, no thread, no clock (times come in as arguments). The rules:
 
 * newest wins: a request supersedes the same peer's older one for the same document,
   whether that waits or runs;
 * a job whose deadline passed while it waited is not started;
-* peers take turns, oldest job first within a peer, so one busy editor cannot starve another.
+* peers take turns, oldest job first within a peer, so one busy editor cannot starve another;
+* jobs that can share a pass run together: those that wait when the device is free, and those that
+  come while it has room, until one that cannot share has its turn. Nothing waits for company.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 
 from dgemma_runtime.job import Job
 from dgemma_wire.errors import FailureCode
-from dgemma_wire.messages import Request
+from dgemma_wire.messages import Denoise, Request, Weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,33 @@ class Dropped:
     message: str
 
 
+def can_share(one: Request, other: Request) -> bool:
+    """Return whether one pass of the model is likely to serve two requests.
+
+    Both denoise a canvas, by the same canvas adapter as far as the requests tell: that of a
+    ``Renoise`` is its draft's, and mostly the same for all. A fill and a rewrite share: where the
+    model has an adapter of its own for rewrites they take their steps in turn, so that a long
+    rewrite keeps no fill waiting.
+    """
+    if isinstance(one, Weigh) or isinstance(other, Weigh):
+        return False
+    plain = [request for request in (one, other) if isinstance(request, Denoise)]
+    return not any(request.causal for request in plain) and (
+        len({request.adapter for request in plain}) < 2
+    )
+
+
 @dataclass
 class Scheduler:
     """The jobs of all peers.
 
     Attributes:
         max_waiting: Waiting jobs per peer; the oldest is dropped beyond them.
+        running: The jobs on the device, in the order they were started; every two can share.
     """
 
     max_waiting: int = 64
-    running: Job | None = None
+    running: list[Job] = field(default_factory=list[Job])
     _waiting: dict[int, deque[Job]] = field(default_factory=dict[int, deque[Job]])
     _turns: deque[int] = field(default_factory=deque[int])
 
@@ -57,14 +76,10 @@ class Scheduler:
             dropped.append(
                 Dropped(job, FailureCode.SUPERSEDED, "A newer request came for the same document.")
             )
-        running = self.running
-        if (
-            running is not None
-            and running.peer == peer
-            and running.request.document == request.document
-        ):
-            running.superseded = True
-            running.cancelled.set()
+        for job in self.running:
+            if job.peer == peer and job.request.document == request.document:
+                job.superseded = True
+                job.cancelled.set()
         if len(jobs) >= self.max_waiting:
             dropped.append(
                 Dropped(jobs.popleft(), FailureCode.SUPERSEDED, "Too many requests are waiting.")
@@ -77,10 +92,10 @@ class Scheduler:
 
     def cancel(self, peer: int, request_id: int) -> list[Dropped]:
         """Give up a request: drop it when it waits, mark it when it runs."""
-        running = self.running
-        if running is not None and running.peer == peer and running.request.id == request_id:
-            running.cancelled.set()
-            return []
+        for job in self.running:
+            if job.peer == peer and job.request.id == request_id:
+                job.cancelled.set()
+                return []
         jobs = self._waiting.get(peer, deque())
         for job in jobs:
             if job.request.id == request_id:
@@ -93,45 +108,64 @@ class Scheduler:
         self._waiting.pop(peer, None)
         if peer in self._turns:
             self._turns.remove(peer)
-        if self.running is not None and self.running.peer == peer:
-            self.running.cancelled.set()
+        for job in self.running:
+            if job.peer == peer:
+                job.cancelled.set()
 
-    def next_job(self, now: float) -> tuple[Job | None, list[Dropped]]:
-        """Take the job that runs now, and those whose deadline has passed meanwhile.
+    def next_jobs(self, now: float, room: int) -> tuple[list[Job], list[Dropped]]:
+        """Take the jobs that start now, and those whose deadline has passed meanwhile.
 
-        Returns no job while one runs: there is one device.
+        Args:
+            now: The time.
+            room: Most jobs on the device at once, those that run counted; at least 1.
+
+        Returns:
+            Jobs that can share with each other and with all that run.
         """
+        started: list[Job] = []
         dropped: list[Dropped] = []
-        if self.running is not None:
-            return None, dropped
-        for _ in range(len(self._turns)):
-            peer = self._turns[0]
-            jobs = self._waiting.get(peer, deque())
-            while jobs:
-                job = jobs.popleft()
-                if job.deadline is not None and job.deadline <= now:
-                    dropped.append(
-                        Dropped(job, FailureCode.DEADLINE, "The deadline passed in the queue.")
-                    )
-                    continue
-                self._turns.rotate(-1)
+        joining = bool(self.running)
+        passed_over: list[int] = []
+        while self._turns and len(self.running) < room:
+            peer = self._turns.popleft()
+            job = self._oldest(peer, now, dropped)
+            if job is None:
+                self._waiting.pop(peer, None)
+            elif all(can_share(each.request, job.request) for each in self.running):
+                self._waiting[peer].popleft()
+                self._turns.append(peer)
                 job.started = now
-                self.running = job
-                return job, dropped
-            self._turns.popleft()
-            self._waiting.pop(peer, None)
-        return None, dropped
+                self.running.append(job)
+                started.append(job)
+            else:
+                passed_over.append(peer)
+                if joining:
+                    break  # the group ends before anybody else gets ahead of this peer
+        # They keep their turn: the first of them is the first of the next group.
+        self._turns.extendleft(reversed(passed_over))
+        return started, dropped
+
+    def _oldest(self, peer: int, now: float, dropped: list[Dropped]) -> Job | None:
+        """Return a peer's oldest waiting job that still has time, without taking it."""
+        jobs = self._waiting.get(peer, deque())
+        while jobs:
+            deadline = jobs[0].deadline
+            if deadline is None or deadline > now:
+                return jobs[0]
+            dropped.append(
+                Dropped(jobs.popleft(), FailureCode.DEADLINE, "The deadline passed in the queue.")
+            )
+        return None
 
     def finish(self, job: Job) -> None:
-        """Take note that the running job has left the device."""
-        assert self.running is job
-        self.running = None
+        """Take note that a running job has left the device."""
+        self.running.remove(job)
 
     def drain(self) -> list[Job]:
-        """Take out every waiting job and mark the running one cancelled: the process ends."""
+        """Take out every waiting job and mark the running ones cancelled: the process ends."""
         jobs = [job for waiting in self._waiting.values() for job in waiting]
         self._waiting.clear()
         self._turns.clear()
-        if self.running is not None:
-            self.running.cancelled.set()
+        for job in self.running:
+            job.cancelled.set()
         return jobs

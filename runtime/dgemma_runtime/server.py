@@ -120,6 +120,7 @@ class RuntimeServer:
         self._progress: float | None = None
         self._message = ""
         self._device: Device | None = None
+        self._unloading = False
         self._requests = 0
         self._load_failed_at = -RETRY_LOAD_S
         self._last_request = self._last_peer = clock()
@@ -142,11 +143,8 @@ class RuntimeServer:
             watch.cancel()
             server.close()
             gone = "The runtime is shutting down."
-            running = self._scheduler.running
-            for job in self._scheduler.drain():
+            for job in [*self._scheduler.drain(), *self._scheduler.running]:
                 self._fail(Dropped(job, FailureCode.SHUTTING_DOWN, gone))
-            if running is not None:
-                self._fail(Dropped(running, FailureCode.SHUTTING_DOWN, gone))
             for peer in self._peers.values():
                 with contextlib.suppress(OSError):
                     peer.writer.close()
@@ -164,17 +162,18 @@ class RuntimeServer:
         while True:
             await asyncio.sleep(pause)
             now = self._clock()
-            busy = self._scheduler.running is not None or self._scheduler.queued
+            busy = bool(self._scheduler.running or self._scheduler.queued)
             if busy or self._peers:
                 self._last_peer = now
             if leave and now - self._last_peer > leave:
                 log.info("no editor for %d s: ending", leave)
                 self.stop()
             idle = now - self._last_request
-            if unload and self._state is RuntimeState.READY and not busy and idle > unload:
+            ready = self._state is RuntimeState.READY and not self._unloading
+            if unload and ready and not busy and idle > unload:
                 log.info("no request for %d s: unloading the model", unload)
+                self._unloading = True
                 self._worker.unload()
-                self._last_request = now
 
     # -- peers --------------------------------------------------------------------------------
 
@@ -267,14 +266,14 @@ class RuntimeServer:
 
     def _pump(self) -> None:
         """Start what can be started."""
-        if not self._scheduler.queued:
+        if self._stopping.is_set() or self._unloading or not self._scheduler.queued:
             return
         if self._state is RuntimeState.READY:
-            job, dropped = self._scheduler.next_job(self._clock())
+            jobs, dropped = self._scheduler.next_jobs(self._clock(), self._engine.together)
             for late in dropped:
                 self._fail(late)
-            if job is not None:
-                self._worker.run(job)
+            if jobs:
+                self._worker.run(jobs)
         elif self._state in (RuntimeState.UNLOADED, RuntimeState.FAILED):
             self._load()
 
@@ -300,6 +299,7 @@ class RuntimeServer:
                 self._set_state(RuntimeState.FAILED, message)
                 self._fail_waiting()
             case Unloaded():
+                self._unloading = False
                 self._device = None
                 self._set_state(RuntimeState.UNLOADED, "")
             case Drafted(job=job, draft=draft):

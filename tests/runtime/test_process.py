@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from support.runtimes import COMMAND, Scripted, ask
 
+from dgemma_lsp.runtime_client.client import RuntimeClient
 from dgemma_wire import PROTOCOL_VERSION, endpoint
 from dgemma_wire.errors import (
     DenoiseFailed,
@@ -29,6 +30,7 @@ from dgemma_wire.errors import (
 )
 from dgemma_wire.messages import (
     Clamped,
+    Done,
     Draft,
     Free,
     Kept,
@@ -411,3 +413,93 @@ async def test_a_peer_that_leaves_frees_the_device(scripted: Scripted) -> None:
     began = time.monotonic()
     await stays.denoise(ask("one"))
     assert time.monotonic() - began < 1.0
+
+
+ENDLESS = {"when": "endless", "text": "never", "steps": 10**9}
+TOGETHER = {"together": 3, "rules": [ENDLESS, {"when": "dies", "dies": True}, *RULES]}
+
+
+async def under_way(
+    client: RuntimeClient, prefix: str, document: str = "d"
+) -> tuple[asyncio.Task[Done], list[Draft]]:
+    """A request that has been drafted, so that it is on the device."""
+    drafts: list[Draft] = []
+    asking = client.denoise(ask(prefix, document, draft_every_ms=0), drafts.append)
+    task = asyncio.create_task(asking)
+    await until(lambda: drafts, 20)
+    return task, drafts
+
+
+async def until_queued(client: RuntimeClient, number: int) -> None:
+    end = time.monotonic() + 20
+    while (status := await client.status()) is None or status.queued != number:
+        assert time.monotonic() < end, "waited in vain"
+
+
+async def test_two_peers_at_once_and_one_cancels(scripted: Scripted) -> None:
+    scripted.write(**TOGETHER)
+    leaves, stays = scripted.client(), scripted.client()
+    left, _ = await under_way(leaves, "endless")
+    other, drafts = await under_way(stays, "endless")  # the first never ends, yet this one is on
+    assert (await leaves.denoise(ask("one", "other"))).candidates[0].texts == ("1",)
+    await until_queued(stays, 0)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    seen = len(drafts)
+    await until(lambda: len(drafts) > seen + 2, 20)
+    newer = asyncio.create_task(stays.denoise(ask("two")))
+    with pytest.raises(DenoiseFailed) as caught:
+        await other
+    assert caught.value.code is FailureCode.SUPERSEDED
+    assert (await newer).candidates[0].texts == ("2",)
+
+
+async def test_a_peer_that_leaves_takes_nobody_along(scripted: Scripted) -> None:
+    scripted.write(**TOGETHER | {"together": 2})
+    gone, stays, waits = (scripted.client() for _ in range(3))
+    left, _ = await under_way(gone, "endless")
+    other, _ = await under_way(stays, "endless")
+    waiting = asyncio.create_task(waits.denoise(ask("one")))
+    await until_queued(stays, 1)
+    await gone.close()
+    with pytest.raises(RuntimeUnavailable):
+        await left
+    assert (await waiting).candidates[0].texts == ("1",)  # in the room that it left
+    assert not other.done()
+    other.cancel()
+
+
+async def test_an_engine_that_dies_answers_all_that_are_under_way(scripted: Scripted) -> None:
+    scripted.write(**TOGETHER)
+    one, two = scripted.client(), scripted.client()
+    first, _ = await under_way(one, "endless")
+    second, _ = await under_way(two, "endless")
+    with pytest.raises(DenoiseFailed) as caught:
+        await one.denoise(ask("dies: hunter2", "other"))
+    failures = [caught.value, *await asyncio.gather(first, second, return_exceptions=True)]
+    for failure in failures:
+        assert isinstance(failure, DenoiseFailed)
+        assert failure.code is FailureCode.ENGINE_FAULT
+        assert "hunter2" not in str(failure)
+    assert (await two.denoise(ask("one"))).candidates[0].texts == ("1",)
+
+
+async def test_stopping_answers_all_that_are_under_way(scripted: Scripted) -> None:
+    scripted.write(**TOGETHER)
+    one, two = scripted.client(), scripted.client()
+    first, _ = await under_way(one, "endless")
+    second, _ = await under_way(two, "endless")
+    assert await one.stop_runtime()
+    for failure in await asyncio.gather(first, second, return_exceptions=True):
+        assert isinstance(failure, DenoiseFailed | RuntimeUnavailable)
+    await until(lambda: scripted.endpoint is None, 20)
+
+
+async def test_what_comes_while_the_model_is_unloaded_is_answered(scripted: Scripted) -> None:
+    scripted.write(rules=RULES, unload_ms=1500)
+    client = scripted.client(idle_unload_s=1)
+    await client.denoise(ask("one"))
+    await asyncio.sleep(1.6)
+    assert (await client.denoise(ask("two"))).candidates[0].texts == ("2",)
+    assert RuntimeState.UNLOADED in [status.state for status in scripted.statuses[1:]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from support.tiny_vllm import TinyVllm, make_certificates, serving
 from support.vllm_files import BOS, CANVAS, EOS, server, write_files
 
 from dgemma_runtime.engine import make_engine
+from dgemma_runtime.engine.base import Answer
 from dgemma_runtime.job import Job, JobCancelled
 from dgemma_runtime.remote import pool as pools
 from dgemma_runtime.remote import servers as named
@@ -268,6 +269,73 @@ def test_a_deadline(files: Path) -> None:
         # Whatever came in time is an answer.
         one.faults += ["late"]
         assert texts(engine, candidates=2, deadline_ms=1000) == ["a + b"]
+
+
+# -- several jobs -----------------------------------------------------------------------------
+
+
+def none_more(room: int) -> list[Job]:
+    assert room >= 0
+    return []
+
+
+def test_jobs_are_sent_at_once_and_end_each_for_itself(files: Path) -> None:
+    one = server(files, late_s=20.0)
+    one.faults += ["late", "late"]
+    never, cancelled, late = job(), job(peer=2), job(peer=3, deadline_ms=0)
+    comes = [job(peer=4)]
+
+    def more(room: int) -> list[Job]:
+        assert room > 0
+        return [comes.pop()] if comes and len(one.seen) == 2 else []
+
+    (fine,) = comes
+    with serving(one), loaded(files, one) as engine:
+        ends = engine.denoise_together([never, cancelled, late], print, more)
+        assert isinstance(ends, Generator)
+        assert [next(ends)[0], next(ends)[0]] == [late, fine]
+        cancelled.cancelled.set()
+        ended, outcome = next(ends)
+        assert ended is cancelled
+        assert isinstance(outcome, JobCancelled)
+        assert one.gave_up.wait(5), "the server works on for nobody"
+        one.gave_up.clear()
+        ends.close()  # the runtime ends
+        assert one.gave_up.wait(5), "the server works on for nobody"
+        assert texts(engine) == ["a + b"]
+
+
+def test_a_job_joins_while_another_is_under_way(files: Path) -> None:
+    one = server(files, late_s=20.0)
+    one.faults += ["late"]
+    first, bad = job(), job(adapter="a" * 32)
+    comes = [bad, job()]
+    with serving(one), loaded(files, one) as engine:
+
+        def more(room: int) -> list[Job]:
+            assert room >= engine.together - 1
+            return [comes.pop(0)] if comes and one.seen else []
+
+        waiting = list(comes)
+        ends = engine.denoise_together([first], print, more)
+        found = dict([next(ends), next(ends)])
+        assert list(found) == waiting
+        refused, answer = found.values()
+        assert isinstance(refused, DenoiseFailed)
+        assert refused.code is FailureCode.ADAPTER_UNAVAILABLE
+        assert isinstance(answer, Answer)
+        assert answer.candidates[0].texts == ("a + b",)
+        first.cancelled.set()
+        ((_, last),) = ends
+        assert isinstance(last, JobCancelled)
+
+
+def test_nobody_is_answered_before_load(files: Path) -> None:
+    settings = RuntimeSettings(model="vllm:http://127.0.0.1:9", vllm_files=str(files))
+    jobs = [job(), job()]
+    ends = dict(make_engine(settings).denoise_together(jobs, print, none_more))
+    assert list(ends) == jobs
+    assert {type(outcome) for outcome in ends.values()} == {DenoiseFailed}
 
 
 def test_a_server_that_never_answers(files: Path) -> None:

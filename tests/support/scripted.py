@@ -18,6 +18,10 @@ with the blanks before it instead of every character. ``"probabilities": {"answe
 are those of a text's tokens, ``"doubts"`` likewise what is told when doubts are asked for; what is
 not listed is 0.9, and -2.0. ``"draft_gone": true`` in a rule keeps none of its drafts, but names
 them as if it did. ``"spans": ["one", "other"]`` are the texts of a first answer with several spans.
+
+With ``"together": 4`` in the script four jobs take their steps at once, and others join between two
+steps; a round takes as long as its longest step. A rule with ``"dies": true`` ends the whole group
+by an error after its first step; ``"unload_ms"`` is how long unloading takes.
 """
 
 from __future__ import annotations
@@ -28,8 +32,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,7 @@ import msgspec
 
 from dgemma_runtime import cli, process
 from dgemma_runtime.engine.asked import check_pieces
-from dgemma_runtime.engine.base import Answer, Device, LoadProgress
+from dgemma_runtime.engine.base import Answer, Device, JobDraftSink, LoadProgress, MoreJobs, Outcome
 from dgemma_runtime.job import Job
 from dgemma_wire import endpoint
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
@@ -67,6 +72,10 @@ NO_TIME = Timings(
 )
 
 Rule = dict[str, Any]
+
+
+class Death(Exception):
+    """Ends the engine's whole group, not only the job that raised it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ class ScriptedEngine:
             type=Capabilities,
         )
         self.loads = 0
+        self.unloaded = False
         self.drafts: dict[int, Drafted] = {}
         self.handles = itertools.count(1)
 
@@ -111,6 +121,7 @@ class ScriptedEngine:
 
     def load(self, report: Callable[[LoadProgress], None]) -> Device:
         self.loads += 1
+        self.unloaded = False
         if message := self.script.get("load_error"):
             raise ModelError(message)
         steps = 4
@@ -120,9 +131,51 @@ class ScriptedEngine:
         return Device("cpu", "the script runs anywhere", "float32")
 
     def unload(self) -> None:
+        time.sleep(self.script.get("unload_ms", 0) / 1000)
         self.drafts.clear()
+        self.unloaded = True
+
+    @property
+    def together(self) -> int:
+        return self.script.get("together", 1)
 
     def denoise(self, job: Job, on_draft: Callable[[Draft], None]) -> Answer:
+        ((_, outcome),) = self.denoise_together(
+            [job], lambda _, draft: on_draft(draft), lambda _: ()
+        )
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def denoise_together(
+        self, jobs: Sequence[Job], on_draft: JobDraftSink, more: MoreJobs
+    ) -> Iterator[tuple[Job, Outcome]]:
+        assert len(jobs) <= self.together
+        under_way: dict[Job, Generator[float, None, Answer]] = {}
+        coming = jobs
+        while coming or under_way:
+            for job in coming:
+                under_way[job] = self.work(job, partial(on_draft, job))
+            longest = 0.0
+            for job, steps in list(under_way.items()):
+                try:
+                    longest = max(longest, next(steps))
+                    continue
+                except Death:
+                    raise
+                except StopIteration as end:
+                    outcome: Outcome = end.value
+                except Exception as error:
+                    outcome = error
+                del under_way[job]
+                yield job, outcome
+            time.sleep(longest / 1000)
+            coming = more(self.together - len(under_way))
+
+    def work(self, job: Job, on_draft: Callable[[Draft], None]) -> Generator[float, None, Answer]:
+        """Denoise one job, yielding the milliseconds of each step before it is taken."""
+        if self.unloaded:
+            raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "the script is unloaded")
         request = job.request
         if isinstance(request, Weigh):
             known = self.script.get("weights", {})
@@ -157,7 +210,9 @@ class ScriptedEngine:
         for step in range(1, steps + 1):
             job.check()
             began = time.perf_counter()
-            time.sleep(rule.get("step_ms", 1) / 1000)
+            yield rule.get("step_ms", 1)
+            if rule.get("dies"):
+                raise Death(prefix)
             timings.append((time.perf_counter() - began) * 1000)
             if request.draft_every_ms is not None:
                 shown = len(text) * step // steps

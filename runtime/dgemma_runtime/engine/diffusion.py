@@ -55,7 +55,7 @@ _GPU_WIDTH = 4
 _GPU_TOGETHER = 8
 
 _CPU_TOGETHER = 2
-"""A CPU gains nothing by several jobs at once, but a fill need not wait for a long rewrite to end."""
+"""A CPU gains nothing by it, but a fill need not wait for a long rewrite to end."""
 
 
 class DiffusionEngine:
@@ -118,8 +118,8 @@ class DiffusionEngine:
 
             from dgemma_runtime.engine import device as devices
             from dgemma_runtime.engine.prefix_cache import PrefixCache
-            from dgemma_runtime.engine.state import line_breaks
             from dgemma_runtime.engine.room import room_for_prefixes, with_weight_form
+            from dgemma_runtime.engine.state import line_breaks
         except ImportError as error:
             raise ModelError(
                 f"The model's libraries cannot be imported ({error}). Install them with "

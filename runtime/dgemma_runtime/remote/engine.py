@@ -1,8 +1,8 @@
-"""The engine whose denoise steps a vLLM server takes: from a job to its answer, over HTTP.
+"""The engine whose denoise steps a vLLM server takes: from jobs to their answers, over HTTP.
 
 The texts become a canvas as for a model here, and a filled canvas is read as one denoised here; in
 between it travels. Keeps time, deadlines and cancellation. All calls come from one thread, on which
-an event loop of its own runs while a call lasts.
+an event loop of its own runs while a call lasts; jobs that are under way together are its tasks.
 """
 
 from __future__ import annotations
@@ -12,16 +12,24 @@ import contextlib
 import importlib.util
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.engine.asked import Asked, candidate_seed, check_request, read_request
-from dgemma_runtime.engine.base import Answer, Device, LoadProgress
+from dgemma_runtime.engine.base import (
+    Answer,
+    Device,
+    JobDraftSink,
+    LoadProgress,
+    MoreJobs,
+    Outcome,
+    denoise_in_turn,
+)
 from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
 from dgemma_runtime.engine.reading import Filled, needed_by_lines, read_candidate
 from dgemma_runtime.engine.starts import draw_starts
@@ -58,7 +66,9 @@ HOW = (
 INSTALL = "pip install 'dgemma[remote]'"
 
 LOOK_S = 0.02
-"""How often a job is asked, while it waits, whether it is still wanted."""
+"""How often a job is asked, while it waits, whether it is still wanted; and whether others came."""
+TOGETHER = 8
+"""Most jobs that are sent at once. The server batches them itself, with those of other people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,11 @@ class RemoteEngine:
         self.capabilities = self._spec.capabilities
         self._loaded: _Loaded | None = None
         self._kept = KeptDrafts(clock)
+
+    @property
+    def together(self) -> int:
+        """How many jobs are sent at once; see ``Engine``."""
+        return TOGETHER
 
     def files(self) -> dict[str, str]:
         """Return which of the checkpoint's small files are here; see ``Engine``."""
@@ -176,6 +191,38 @@ class RemoteEngine:
         loaded = self._loaded
         if loaded is None:
             raise DenoiseFailed(FailureCode.MODEL_UNAVAILABLE, "The model is not loaded.")
+        return loaded.runner.run(self._answer(loaded, job))
+
+    def denoise_together(
+        self, jobs: Sequence[Job], on_draft: JobDraftSink, more: MoreJobs
+    ) -> Iterator[tuple[Job, Outcome]]:
+        """Have the canvases of several jobs denoised at once; see ``Engine``."""
+        loaded = self._loaded
+        if loaded is None:
+            yield from denoise_in_turn(self.denoise, jobs, on_draft)
+            return
+        under_way: dict[asyncio.Task[Outcome], Job] = {}
+        coming = jobs
+        try:
+            while coming or under_way:
+                for job in coming:
+                    task = loaded.runner.get_loop().create_task(self._outcome(loaded, job))
+                    under_way[task] = job
+                for task in loaded.runner.run(_first_done(under_way)):
+                    yield under_way.pop(task), task.result()
+                coming = more(TOGETHER - len(under_way))
+        finally:
+            if under_way:
+                loaded.runner.run(_end(under_way))
+
+    async def _outcome(self, loaded: _Loaded, job: Job) -> Outcome:
+        try:
+            return await self._answer(loaded, job)
+        except Exception as error:
+            return error
+
+    async def _answer(self, loaded: _Loaded, job: Job) -> Answer:
+        """Take a job from its texts to its answer; raises as ``denoise``."""
         began = self._clock()
         job.check()
         request = job.request
@@ -192,7 +239,7 @@ class RemoteEngine:
             self._lay_out(loaded, request, asked, number) for number in range(request.candidates)
         ]
         laid_out = self._clock()
-        bodies = loaded.runner.run(self._ask(loaded, job, sent))
+        bodies = await self._ask(loaded, job, sent)
         found: list[tuple[Candidate, tuple[DraftSpan, ...]]] = []
         cached = 0
         for one, body in zip(sent, bodies, strict=True):
@@ -258,9 +305,7 @@ class RemoteEngine:
                     break
                 _, waiting = await asyncio.wait(waiting, timeout=LOOK_S)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
         job.check()
         bodies = [
             task.result() if not task.cancelled() and task.exception() is None else None
@@ -302,6 +347,19 @@ class RemoteEngine:
             doubts={},
         )
         return read, back.cached_tokens
+
+
+async def _first_done(tasks: Iterable[asyncio.Task[Outcome]]) -> set[asyncio.Task[Outcome]]:
+    """Wait for the first of some tasks, for ``LOOK_S`` at most; return those that are done."""
+    done, _ = await asyncio.wait(tasks, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+    return done
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what is not done, and wait until it is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _fitted(spec: ModelSpec, canvas_tokens: int, max_tokens: int | None) -> ModelSpec:
