@@ -65,9 +65,7 @@ def probe(
     ]
     every = yield passes
     sure = torch.stack([-sampler.entropies(logits).mean() for logits in every]).tolist()
-    return [
-        Probe(len(problem.rows), value) for problem, value in zip(problems, sure, strict=True)
-    ]
+    return [Probe(len(problem.rows), value) for problem, value in zip(problems, sure, strict=True)]
 
 
 def ranked(probes: Sequence[Probe], slope: float) -> list[int]:

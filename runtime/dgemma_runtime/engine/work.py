@@ -67,6 +67,17 @@ class Laid:
     spans: tuple[SpanText, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A canvas that was denoised, and why that ended."""
+
+    laid: Laid
+    problem: Problem
+    state: State
+    stopped: str
+    generator: torch.Generator
+
+
 def lay_out_asked(
     spec: ModelSpec, codec: Codec, asked: Asked, seed: int
 ) -> tuple[tuple[int, ...], Laid]:
@@ -107,8 +118,11 @@ class Work:
             JobCancelled: The job is no longer wanted.
             DenoiseFailed: No time was left for the first candidate's first step.
         """
+        from dgemma_runtime.engine import searched
         from dgemma_runtime.engine.passes import side_by_side
 
+        if searched.wanted(self):
+            return (yield from searched.candidates(self, count))
         found: list[Found] = []
         for first in range(0, count, self.width):
             numbers = range(first, min(count, first + self.width))
@@ -121,30 +135,40 @@ class Work:
         return found
 
     def candidate(self, number: int) -> Asks[Found | None]:
-        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one.
+        """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one."""
+        laid = self.laid
+        seed = candidate_seed(self.request.seed, number)
+        if number and have_starts(self.asked.segments):
+            _, laid = lay_out_asked(self.spec, self.loaded.codec, self.asked, seed)
+        sample = number > 0 or not self.spec.sampler.greedy_first
+        drafted = yield from self.draft(number, laid, sample=sample)
+        return None if drafted is None else (yield from self.finished(drafted))
 
-        Returns:
-            The candidate, and what is to be kept of its spans.
+    def draft(
+        self, number: int, laid: Laid, *, sample: bool, max_steps: int | None = None
+    ) -> Asks[Drafted | None]:
+        """Denoise a canvas of this job; ``None`` when no time is left for its first step.
+
+        Args:
+            number: Of the candidate; it has the random stream of that number.
+            laid: The canvas.
+            sample: Draw tokens instead of taking the likeliest.
+            max_steps: In place of the request's and the model's.
         """
         import torch
 
         from dgemma_runtime.engine import loop
-        from dgemma_runtime.engine.drafts import make_candidate
 
-        spec, job, loaded = self.spec, self.job, self.loaded
-        codec, seed = loaded.codec, candidate_seed(self.request.seed, number)
-        laid = self.laid
-        if number and have_starts(self.asked.segments):
-            _, laid = lay_out_asked(spec, codec, self.asked, seed)
-        problem = self.problem(laid, sample=number > 0 or not spec.sampler.greedy_first)
-        generator = torch.Generator(device=loaded.device)
-        generator.manual_seed(seed)
+        spec, job = self.spec, self.job
+        problem = self.problem(laid, sample=sample, max_steps=max_steps)
+        generator = torch.Generator(device=self.loaded.device)
+        generator.manual_seed(candidate_seed(self.request.seed, number))
         began = None
 
         def go_on(state: State) -> bool:
             nonlocal began
             if began is not None:
-                self._draft(number, laid, problem, state, began)
+                self._show(number, laid, problem, state, began)
             job.check()
             began = self.clock()
             if job.deadline is None or began < job.deadline:
@@ -162,14 +186,32 @@ class Work:
         if state.settled or state.steps == problem.max_steps:
             stopped = "settled" if state.settled else "steps"
             assert began is not None
-            self._draft(number, laid, problem, state, began)
+            self._show(number, laid, problem, state, began)
+        return Drafted(laid, problem, state, stopped, generator)
+
+    def finished(self, drafted: Drafted) -> Asks[Found]:
+        """Read a candidate out of a draft, with its doubts where they are wanted."""
+        from dgemma_runtime.engine.drafts import make_candidate
+
+        problem, state = drafted.problem, drafted.state
         doubts: Mapping[int, float] = {}
         if self.request.doubt:
-            doubts = yield from self._doubts(problem, state, generator)
-        return make_candidate(codec, problem, state, laid.spans, stopped, doubts)
+            doubts = yield from self._doubts(problem, state, drafted.generator)
+        return make_candidate(
+            self.loaded.codec, problem, state, drafted.laid.spans, drafted.stopped, doubts
+        )
 
-    def problem(self, laid: Laid, *, sample: bool) -> Problem:
-        """Put a canvas of this job onto the device."""
+    def has_time(self) -> bool:
+        """Say whether the deadline is yet to come.
+
+        Raises:
+            JobCancelled: The job is no longer wanted.
+        """
+        self.job.check()
+        return self.job.deadline is None or self.clock() < self.job.deadline
+
+    def problem(self, laid: Laid, *, sample: bool, max_steps: int | None = None) -> Problem:
+        """Put a canvas of this job onto the device; see ``draft``."""
         from dgemma_runtime.engine import loop
         from dgemma_runtime.engine.reading import needed_by_lines
 
@@ -177,7 +219,10 @@ class Work:
         return loop.make_problem(
             laid.canvas,
             loaded.device,
-            max_steps=self.request.max_steps or spec.sampler.max_steps or sum(laid.canvas.free),
+            max_steps=max_steps
+            or self.request.max_steps
+            or spec.sampler.max_steps
+            or sum(laid.canvas.free),
             sample=sample,
             end_ids=spec.end_ids,
             needed=needed_by_lines(loaded.codec, laid.spans),
@@ -228,20 +273,14 @@ class Work:
         """Measure the doubt of a finished draft, as far as there is time."""
         from dgemma_runtime.engine import doubt
 
-        def go_on() -> bool:
-            self.job.check()
-            return self.job.deadline is None or self.clock() < self.job.deadline
-
         before = self.clock()
         found = yield from doubt.measure(
-            self.prefix, problem, state, self.spec.noise, generator, go_on, self.width
+            self.prefix, problem, state, self.spec.noise, generator, self.has_time, self.width
         )
         self.doubt_ms += (self.clock() - before) * 1000
         return found
 
-    def _draft(
-        self, number: int, laid: Laid, problem: Problem, state: State, before: float
-    ) -> None:
+    def _show(self, number: int, laid: Laid, problem: Problem, state: State, before: float) -> None:
         """Note the step's time and show the canvas when a draft is due."""
         now = self.clock()
         self.step_ms.append((now - before) * 1000)

