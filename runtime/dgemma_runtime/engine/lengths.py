@@ -114,9 +114,8 @@ def reentry(draft: str, suffix: str, least: int = 8) -> int | None:
     while at >= 0:
         start = places[at]
         before = draft[:start]
-        if "\n" not in lead or not before.rpartition("\n")[2].strip():
-            if "\n" in lead and "\n" not in before and before.strip():
-                pass  # the very first line is no line's start
+        _, broken, blank = before.rpartition("\n")
+        if "\n" not in lead or (broken and not blank.strip()):
             blanks = len(before) - len(before.rstrip())
             # As many of the blanks before it as the suffix brings along are the suffix's.
             return start - min(blanks, len(lead))
