@@ -158,17 +158,18 @@ def test_a_tiny_models_plan_is_its_tensors(tmp_path: Path) -> None:
     assert difference(counts, tmp_path) is None
     assert counted_in_files(tmp_path)[Group.VISION] == counts.weights[Group.VISION]
     from dgemma_runtime.models.diffusion_gemma import DiffusionGemma
+    from dgemma_runtime.models.gemma.prefix import GROW_TOKENS
 
     adapter = DiffusionGemma(model)
     prefix = adapter.new_prefix()
     with torch.inference_mode():
-        adapter.encode(list(range(40)), prefix)
+        adapter.encode(list(range(GROW_TOKENS)), prefix)
     held = sum(
         getattr(layer, name).untyped_storage().nbytes()
         for layer in prefix.cache.layers
         for name in ("keys", "values")
     )
-    assert held == 40 * counts.prefix_numbers * 4
+    assert held == GROW_TOKENS * counts.prefix_numbers * 4
     (tmp_path / "config.json").write_text(
         (tmp_path / "config.json").read_text().replace('"num_experts": 4', '"num_experts": 5')
     )

@@ -1,144 +1,92 @@
 """Adapter: DiffusionGemma through ``transformers``' ``DiffusionGemmaForBlockDiffusion``.
 
-The only module that knows that class: its causal encoder, its bidirectional decoder, its
-self-conditioning and its output head, which runs on the wanted rows only. Knows no sampling: its
-``generate`` is not used, but the loop over this adapter draws the same tokens (tested).
+Its causal encoder as it is; its decoder's modules, canvases of several prefixes in one pass; its
+output head on the wanted rows only. Where passes can be recorded they run in a few fixed shapes and
+are replayed. Knows no sampling: ``generate`` is not used, but the loop over this adapter draws the
+same tokens (tested). What each part does is in ``gemma``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import (
     DiffusionGemmaForBlockDiffusion,
 )
 
-from dgemma_runtime.models.base import ModelSpec, PrefixState
+from dgemma_runtime.models.base import CanvasPass, ModelSpec, PrefixState
+from dgemma_runtime.models.gemma import attention
+from dgemma_runtime.models.gemma.buckets import EXACT, FEW, Buckets, Shape, fit
+from dgemma_runtime.models.gemma.decoder import Feedback, Inputs, predict
+from dgemma_runtime.models.gemma.experts import choose_experts, why_not_recorded
+from dgemma_runtime.models.gemma.graphs import CudaGraphs, Recorder, Recordings
+from dgemma_runtime.models.gemma.prefix import GemmaPrefix, empty_prefix
+from dgemma_runtime.models.gemma.seats import Seats, layer_windows
+from dgemma_runtime.models.gemma.step import Exchange, FixedPass
 from dgemma_runtime.models.packed.forms import WeightForm
 from dgemma_runtime.models.packed.load import load
 
+log = logging.getLogger(__name__)
 
-class RewindableSlidingLayer(DynamicSlidingWindowLayer):
-    """A sliding-window cache layer that can be cropped any number of times, exactly.
-
-    Keeps all keys and values and shows readers the last ``sliding_window - 1`` of them. The layer
-    of ``transformers`` forgets what slid out, so it cannot go back past the window, and one that
-    records the past is cut short by the second crop.
-    """
-
-    def __init__(self, sliding_window: int) -> None:
-        super().__init__(sliding_window=sliding_window)
-        self._all_keys: Tensor | None = None
-        self._all_values: Tensor | None = None
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        """Append keys and values (1, heads, new, head_dim); return what the new rows may see."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        length = self.cumulative_length
-        if self._all_keys is None or self._all_values is None or length == 0:
-            self._all_keys, self._all_values = key_states, value_states
-            seen = key_states, value_states
-        else:
-            assert self.keys is not None
-            assert self.values is not None
-            seen = (
-                torch.cat([self.keys, key_states], dim=-2),
-                torch.cat([self.values, value_states], dim=-2),
-            )
-            self._all_keys = torch.cat([self._all_keys[:, :, :length], key_states], dim=-2)
-            self._all_values = torch.cat([self._all_values[:, :, :length], value_states], dim=-2)
-        self.cumulative_length = length + key_states.shape[-2]
-        self._show()
-        return seen
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last ``abs(tokens_to_remove)`` tokens."""
-        self.cumulative_length = max(0, self.cumulative_length - abs(tokens_to_remove))
-        self._show()
-
-    def copy(self, length: int) -> RewindableSlidingLayer:
-        """Return an independent layer with the first ``length`` tokens."""
-        other = RewindableSlidingLayer(self.sliding_window)
-        if self._all_keys is not None and self._all_values is not None:
-            keys, values = self._all_keys[:, :, :length], self._all_values[:, :, :length]
-            other.update(keys.clone(), values.clone())
-        return other
-
-    def _show(self) -> None:
-        """Let readers see what is inside the window."""
-        if self._all_keys is not None and self._all_values is not None:
-            end = self.cumulative_length
-            start = max(0, end - self.sliding_window + 1)
-            self.keys = self._all_keys[:, :, start:end]
-            self.values = self._all_values[:, :, start:end]
-
-
-class GemmaPrefix:
-    """Keys and values of a prefix in a cache of ``transformers`` that can be rewound."""
-
-    def __init__(self, cache: DynamicCache, length: int = 0) -> None:
-        self.cache = cache
-        self._length = length
-
-    @property
-    def length(self) -> int:
-        """Tokens encoded so far."""
-        return self._length
-
-    def extend(self, tokens: int) -> None:
-        """Count ``tokens`` just encoded."""
-        self._length += tokens
-
-    def crop(self, length: int) -> None:
-        """Forget all but the first ``length`` tokens."""
-        surplus = self._length - length
-        if surplus > 0:
-            for layer in self.cache.layers:
-                assert isinstance(layer, DynamicLayer)
-                layer.crop(-surplus)
-            self._length = length
-
-    def fork(self, length: int) -> GemmaPrefix:
-        """Return an independent copy of the first ``length`` tokens."""
-        copy = DynamicCache()
-        for layer in self.cache.layers:
-            if isinstance(layer, RewindableSlidingLayer):
-                copy.layers.append(layer.copy(length))
-                continue
-            assert isinstance(layer, DynamicLayer)
-            assert layer.keys is not None
-            assert layer.values is not None
-            other = DynamicLayer()
-            other.update(layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone())
-            copy.layers.append(other)
-        return GemmaPrefix(copy, length)
+__all__ = ["DiffusionGemma", "GemmaPrefix", "load_adapter"]
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionGemma:
-    """The adapter; implements ``ModelAdapter``."""
+class _Group:
+    """Passes behind one prefix, and their numbers among those that were asked for."""
 
-    model: DiffusionGemmaForBlockDiffusion
+    prefix: GemmaPrefix
+    passes: list[CanvasPass]
+    numbers: list[int]
+
+
+class DiffusionGemma:
+    """The adapter; implements ``ReadsTogether``.
+
+    Args:
+        model: The model, on its device.
+        prefix_tokens: Most tokens of a prefix that are expected; longer ones work, more slowly.
+        canvas_rows: Likewise the tokens of all canvases behind one prefix.
+        recorder: Records passes; ``None`` is CUDA graphs where the model's device has them.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionGemmaForBlockDiffusion,
+        *,
+        prefix_tokens: int = 0,
+        canvas_rows: int = 0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.model = model
+        model.set_attn_implementation({"text_config": attention.NAME})
+        choose_experts(model)
+        reason = "" if recorder is not None else why_not_recorded(model)
+        if recorder is None and not reason:
+            recorder = CudaGraphs(model.device)
+        self._recordings = Recordings(recorder, reason)
+        self._windows = layer_windows(model)
+        self._prefix_tokens, self._canvas_rows = prefix_tokens, canvas_rows
+        self._most_prefixes = FEW.counts[-1]
+        self._seats: dict[int, Seats] = {}
+        self._exchanges: dict[int, Exchange] = {}
+        self._passes: dict[Shape, FixedPass] = {}
+
+    @property
+    def step_path(self) -> str:
+        """How denoise steps run, in words: ``CUDA graphs``, or ``eager:`` and why."""
+        return self._recordings.path
 
     def new_prefix(self) -> GemmaPrefix:
         """Return the state of an empty prefix."""
-        cache = DynamicCache(config=self.model.config.get_text_config(decoder=True))
-        cache.layers = [
-            RewindableSlidingLayer(layer.sliding_window)
-            if isinstance(layer, DynamicSlidingWindowLayer)
-            else layer
-            for layer in cache.layers
-        ]
-        return GemmaPrefix(cache)
+        return empty_prefix(self._windows)
 
     def encode(self, ids: Sequence[int], prefix: PrefixState) -> None:
         """Append ``ids`` to ``prefix`` by the causal encoder."""
@@ -158,54 +106,202 @@ class DiffusionGemma:
         self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None
     ) -> Tensor:
         """Predict the tokens at ``rows`` (rows,) of ``canvas`` (canvas,); see ``ModelAdapter``."""
-        state, decoder = _own(prefix), self.model.model.decoder
-        positions = torch.arange(state.length, state.length + len(canvas), device=canvas.device)
-        with _conditioned(decoder.self_conditioning, self._soft(canvas, rows, feedback)):
-            output = decoder(
-                decoder_input_ids=canvas[None],
-                past_key_values=state.cache,
-                decoder_position_ids=positions[None],
-            )
-        # The full logits of 256 rows and 262144 tokens would cost as much as the model's own pass.
-        hidden = output.last_hidden_state[0, rows]  # (rows, hidden)
-        logits = self.model.lm_head(hidden).float()  # (rows, vocab)
-        cap = self.model.final_logit_softcapping
-        return torch.tanh(logits / cap) * cap
+        return self.denoise_together([CanvasPass(canvas, prefix, rows, feedback)])[0]
 
-    def _soft(self, canvas: Tensor, rows: Tensor, feedback: Tensor | None) -> Tensor | None:
-        """Return the self-conditioning signal (1, canvas, hidden): what each row last meant.
+    def denoise_together(self, passes: Sequence[CanvasPass]) -> list[Tensor]:
+        """Predict positions of several canvases in one pass; see ``ReadsTogether``."""
+        if not passes:
+            return []
+        groups = _by_prefix(passes)
+        if self._recordings.records:
+            found = self._recorded(groups)
+            if found is not None:
+                return _in_order(found)
+            self.release()
+        if len(groups) == 1:
+            return self._in_place(passes)
+        fixed = self._fixed(groups, EXACT, record=False)
+        self._passes.clear()
+        self._exchanges.clear()
+        return _in_order(fixed or {})
 
-        Clamped rows mean their token, which is the limit of a distribution that is sure of it.
+    def warm_up(self, report: Callable[[float, str], None]) -> None:
+        """Record the passes that requests mostly want; does nothing where none are recorded.
+
+        Args:
+            report: Called with the share that is done, 0 to 1, and what is being done.
         """
-        if feedback is None:
+        if not self._recordings.records:
+            return
+        shapes = self._usual_shapes()
+        for number, shape in enumerate(shapes):
+            report(number / len(shapes), f"Recording denoise steps ({number + 1}/{len(shapes)}).")
+            try:
+                recorded = self._recordings.run(shape, self._pass_of(shape).run)
+            except torch.OutOfMemoryError as error:
+                self._recordings.give_up(error)
+                recorded = False
+            if not recorded:
+                self.release()
+                break
+        report(1.0, f"Denoise steps run as {self.step_path}.")
+
+    def release(self) -> None:
+        """Give up all memory but the weights; recordings are made again when they are needed."""
+        self._recordings.forget()
+        self._passes.clear()
+        self._seats.clear()
+        self._exchanges.clear()
+
+    def _usual_shapes(self) -> list[Shape]:
+        """Return shapes of one request: one canvas or several behind a prefix of any length."""
+        longest = max(self._prefix_tokens, FEW.prefix_tokens[0])
+        prefixes = [size for size in FEW.prefix_tokens if size < longest]
+        prefixes.append(fit(longest, FEW.prefix_tokens))
+        return [
+            Shape(1, canvases, canvas, prefix, rows, fed)
+            for canvases, rows in ((4, 128), (1, 64))  # the largest first: it makes the room
+            for canvas in (256, 64)
+            for prefix in reversed(prefixes)
+            for fed in (False, True)
+        ]
+
+    def _recorded(self, groups: Sequence[_Group]) -> dict[int, Tensor] | None:
+        """Run canvases as passes that are recorded; ``None`` when they cannot be, now or ever."""
+        found: dict[int, Tensor] = {}
+        while groups:
+            some = groups[: self._most_prefixes]
+            try:
+                part = self._fixed(some, FEW, record=True)
+            except torch.OutOfMemoryError as error:
+                if len(some) == 1:
+                    self._recordings.give_up(error)
+                    return None
+                self.release()
+                self._most_prefixes = len(some) // 2
+                log.warning("the device has room for %d prefixes at once", self._most_prefixes)
+                continue
+            if part is None:
+                return None
+            found |= part
+            groups = groups[len(some) :]
+        return found
+
+    def _fixed(
+        self, groups: Sequence[_Group], buckets: Buckets, *, record: bool
+    ) -> dict[int, Tensor] | None:
+        """Run canvases as one pass of a fixed shape; ``None`` when it cannot be recorded.
+
+        Returns:
+            Logits by the passes' numbers.
+        """
+        parts = _spread(groups, buckets)
+        shape = _shape_of(parts, buckets)
+        fixed = self._pass_of(shape)
+        seats = fixed.seats.take([part.prefix for part in parts])
+        seated = dict(zip(seats, parts, strict=True))
+        fixed.fill(
+            {seat: part.passes for seat, part in seated.items()},
+            {seat: part.prefix.length for seat, part in seated.items()},
+        )
+        if not record:
+            fixed.run()
+        elif not self._recordings.run(shape, fixed.run):
             return None
-        embedding = self.model.model.decoder.embed_tokens
-        soft = embedding(canvas)  # (canvas, hidden)
-        # Through the weights' own number format, as upstream feeds its logits back.
-        logits = feedback.to(embedding.weight.dtype)
-        probabilities = logits.softmax(dim=-1, dtype=torch.float32).to(embedding.weight.dtype)
-        meant = (probabilities @ embedding.weight) * embedding.embed_scale.to(soft.dtype)
-        return soft.index_copy(0, rows, meant)[None]
+        every = [seated[seat] for seat in sorted(seated)]
+        counts = [len(one.rows) for part in every for one in part.passes]
+        numbers = [number for part in every for number in part.numbers]
+        return dict(zip(numbers, fixed.read(counts), strict=True))
+
+    def _pass_of(self, shape: Shape) -> FixedPass:
+        """Return the pass of a shape, its memory made or made larger."""
+        known = self._passes.get(shape)
+        if known is not None:
+            return known
+        tokens, rows = shape.prefix_tokens, shape.rows_of_prefix
+        seats = self._seats.get(shape.prefixes)
+        if seats is None or seats.prefix_tokens < tokens or seats.canvas_rows < rows:
+            if seats is not None:
+                tokens, rows = max(tokens, seats.prefix_tokens), max(rows, seats.canvas_rows)
+            if shape.prefixes == 1:
+                expected = fit(self._prefix_tokens, FEW.prefix_tokens)
+                tokens, rows = max(tokens, expected), max(rows, self._canvas_rows)
+            seats = None  # before the new ones are made
+            self._forget_seats(shape.prefixes)
+            seats = Seats(self.model, shape.prefixes, tokens, rows)
+            self._seats[shape.prefixes] = seats
+        if shape.rows not in self._exchanges:
+            self._exchanges[shape.rows] = Exchange(self.model, shape.rows)
+        made = FixedPass(self.model, shape, seats, self._exchanges[shape.rows])
+        self._passes[shape] = made
+        return made
+
+    def _forget_seats(self, prefixes: int) -> None:
+        """Give up what works on the seats of so many prefixes."""
+        self._seats.pop(prefixes, None)
+        self._recordings.forget(lambda each: isinstance(each, Shape) and each.prefixes == prefixes)
+        for shape in [each for each in self._passes if each.prefixes == prefixes]:
+            del self._passes[shape]
+
+    def _in_place(self, group: Sequence[CanvasPass]) -> list[Tensor]:
+        """Run canvases behind one prefix, which is read where it lies."""
+        prefix, device = _own(group[0].prefix), self.model.device
+        weight: Any = self.model.model.decoder.embed_tokens.weight
+        lengths = [len(one.canvas) for one in group]
+        longest, count = max(lengths), len(group)
+        tokens = pad_sequence([one.canvas for one in group], batch_first=True).view(1, -1)
+        at = torch.arange(prefix.length, prefix.length + longest, device=device).repeat(count)[None]
+        offsets = [one.rows + number * longest for number, one in enumerate(group)]
+        fed = [(rows, one) for rows, one in zip(offsets, group, strict=True) if _is_fed(one)]
+        feedback = None
+        if fed:
+            told = [one.feedback.to(weight.dtype) for _, one in fed if one.feedback is not None]
+            which = torch.tensor([_is_fed(one) for one in group], device=device)
+            feedback = Feedback(
+                torch.cat([rows for rows, _ in fed]),
+                torch.cat(told),
+                None if len(fed) == count else which.repeat_interleave(longest)[None],
+            )
+        inputs = Inputs(tokens, at, torch.cat(offsets), feedback)
+        seen = attention.InPlace(prefix, lengths, weight.dtype, device)
+        return list(predict(self.model, inputs, seen).split([len(one.rows) for one in group]))
 
 
-@contextmanager
-def _conditioned(module: nn.Module, soft: Tensor | None) -> Iterator[None]:
-    """Give the self-conditioning module ``soft`` as its signal instead of zeros.
+def _by_prefix(passes: Sequence[CanvasPass]) -> list[_Group]:
+    groups: dict[int, _Group] = {}
+    for number, one in enumerate(passes):
+        group = groups.setdefault(id(one.prefix), _Group(_own(one.prefix), [], []))
+        group.passes.append(one)
+        group.numbers.append(number)
+    return list(groups.values())
 
-    Upstream makes the signal from logits of every row; there is no argument for the signal itself.
-    """
-    if soft is None:
-        yield
-        return
 
-    def replace(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        return arguments[0], soft
+def _spread(groups: Sequence[_Group], buckets: Buckets) -> list[_Group]:
+    """Cut groups so that the pass gets small; a prefix may come several times then."""
+    each = buckets.canvases_of_prefix([len(group.passes) for group in groups])
+    return [
+        _Group(group.prefix, group.passes[at : at + each], group.numbers[at : at + each])
+        for group in groups
+        for at in range(0, len(group.passes), each)
+    ]
 
-    hook = module.register_forward_pre_hook(replace)
-    try:
-        yield
-    finally:
-        hook.remove()
+
+def _in_order(found: dict[int, Tensor]) -> list[Tensor]:
+    return [found[number] for number in range(len(found))]
+
+
+def _shape_of(groups: Sequence[_Group], buckets: Buckets) -> Shape:
+    every = [one for group in groups for one in group.passes]
+    return buckets.fit(
+        prefixes=[group.prefix.length for group in groups],
+        canvases=[[len(one.canvas) for one in group.passes] for group in groups],
+        rows=sum(len(one.rows) for one in every),
+        fed=any(_is_fed(one) for one in every),
+    )
+
+
+def _is_fed(one: CanvasPass) -> bool:
+    return one.feedback is not None
 
 
 def _own(prefix: PrefixState) -> GemmaPrefix:
@@ -222,4 +318,8 @@ def load_adapter(
         ModelError: A file or a weight is missing, broken, or does not fit the class.
     """
     form = WeightForm(spec.weight_form or WeightForm.PLAIN)
-    return DiffusionGemma(load(base, form, device, dtype))
+    return DiffusionGemma(
+        load(base, form, device, dtype),
+        prefix_tokens=spec.limits.prefix_tokens,
+        canvas_rows=4 * spec.limits.canvas_tokens,
+    )

@@ -115,7 +115,7 @@ def load(
             _put(model, name, tensor, device, dtype, path)
         report((number + 1) / len(files))
     _check_whole(model, folder)
-    _make_buffers(model, config, device)
+    make_buffers(model, config, device)
     return model.eval()
 
 
@@ -210,7 +210,7 @@ def _check_whole(model: nn.Module, folder: Path) -> None:
         )
 
 
-def _make_buffers(model: Any, config: DiffusionGemmaConfig, device: torch.device) -> None:
+def make_buffers(model: Any, config: DiffusionGemmaConfig, device: torch.device) -> None:
     """Compute what is never saved: the rotations of positions, and the embedding's scale."""
     text: Any = config.text_config
     for part in (model.model.decoder, model.model.encoder.language_model):
