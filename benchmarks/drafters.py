@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latency import hardware, spread
+from measuring import hardware, spread
 
 from dgemma_lsp.pipeline import Options, fill
 from dgemma_training.documents import Split

@@ -34,7 +34,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from latency import hardware, spread
+from measuring import hardware, spread
 from timed_server import TIMES
 
 ROOT = Path(__file__).parent.parent

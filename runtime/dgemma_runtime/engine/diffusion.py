@@ -35,7 +35,7 @@ from dgemma_runtime.engine.work import (
 )
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
-from dgemma_runtime.models.base import ModelSpec, NoiseKind
+from dgemma_runtime.models.base import ModelSpec, NoiseKind, WarmsUp
 from dgemma_runtime.text import load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import Denoise, Draft, Renoise, RuntimeState, Timings, Weigh
@@ -137,6 +137,8 @@ class DiffusionEngine:
                 adapter = adapter_loader(spec.architecture)(spec, path, place, dtype)
                 controls = self._spec.prompt.controls
                 codec = load_codec(self._spec.folder / "tokenizer.json", controls)
+                # Before room is given to prefixes: what is prepared takes memory too.
+                self._warm_up(adapter, report)
         except Exception as error:
             if devices.is_out_of_memory(error):
                 devices.free_memory()
@@ -173,6 +175,16 @@ class DiffusionEngine:
         )
         report(LoadProgress(RuntimeState.READY, f"{self.model} is ready.", 1.0))
         return chosen
+
+    def _warm_up(self, adapter: ModelAdapter, report: Callable[[LoadProgress], None]) -> None:
+        if not isinstance(adapter, WarmsUp):
+            return
+
+        def tell(share: float, text: str) -> None:
+            report(LoadProgress(RuntimeState.LOADING, text, share))
+
+        adapter.warm_up(tell)
+        log.info("denoise steps run as %s", adapter.step_path)
 
     def unload(self) -> None:
         """Free the device's memory."""
@@ -213,6 +225,9 @@ class DiffusionEngine:
             loaded.cache.clear()
             self._kept.clear()
             loaded.shelf.clear()
+            own = loaded.shelf.get("")
+            if isinstance(own, WarmsUp):
+                own.release()
             device.free_memory()
 
         under_way = Together(lambda job: self._begin(loaded, job, on_draft), give_up)

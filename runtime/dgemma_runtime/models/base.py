@@ -6,7 +6,7 @@ no requests, no texts, no sampling: it encodes a prefix and turns a canvas into 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -273,6 +273,24 @@ class ReadsTogether(ModelAdapter, Protocol):
         Returns:
             What ``denoise`` returns for each of them, but for rounding.
         """
+        ...
+
+
+@runtime_checkable
+class WarmsUp(ModelAdapter, Protocol):
+    """A model that prepares its steps once it is loaded, and holds device memory for them."""
+
+    @property
+    def step_path(self) -> str:
+        """How steps run, and why, in a few words."""
+        ...
+
+    def warm_up(self, report: Callable[[float, str], None]) -> None:
+        """Prepare the usual steps; reports the share that is done, with a line for a person."""
+        ...
+
+    def release(self) -> None:
+        """Give that memory back; the next steps prepare again what they need."""
         ...
 
 
