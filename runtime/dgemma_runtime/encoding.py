@@ -2,12 +2,14 @@
 
 Owns the seams, the budget of a prompt and the prefix's left edge. One blank before a span belongs
 to the span, because tokenizers of code glue a blank to the word after it, so a prefix that ends in
-a blank would ask for a token the model has rarely seen. Knows no tensors and no model beyond its
-numbers.
+a blank would ask for a token the model has rarely seen. So does the head of a word that the cursor
+stands in: its own token is given back, and the span's first one must begin with its text. Knows no
+tensors and no model beyond its numbers.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -19,6 +21,11 @@ from dgemma_runtime.prompt import Prompt
 from dgemma_runtime.text import MAX_CHARS_PER_TOKEN, Codec, SpanText
 from dgemma_wire.errors import DenoiseFailed, FailureCode
 from dgemma_wire.messages import Clamped, Free, Segment
+
+_WORD = re.compile(r"\w")
+_HEAD = re.compile(r" ?\w+")
+_SEAM_CHARS = 64
+"""How far before a span its last token is looked for; words are shorter."""
 
 _FAR_STEPS = 8
 """The room of text from elsewhere shrinks by this fraction of the whole as the file's text grows:
@@ -60,6 +67,7 @@ def encode_request(
     prefix_tokens: int,
     tail_tokens: int,
     start_ids: tuple[int, ...] = (),
+    heal_words: bool = False,
 ) -> EncodedRequest:
     """Turn a request's texts into tokens.
 
@@ -73,6 +81,8 @@ def encode_request(
         prefix_tokens: Tokens the prompt is cut to, those of ``Prompt.after`` not counted.
         tail_tokens: Tokens wanted of the text after the last span.
         start_ids: Special tokens the model wants before every prefix.
+        heal_words: Give the last token of a word before the first span to it; whoever denoises must
+            then let only tokens stand there that begin with it.
 
     Raises:
         DenoiseFailed: ``context_too_long`` when what may not be cut has more than
@@ -83,12 +93,13 @@ def encode_request(
     before = "".join(s.text for s in segments[:first] if isinstance(s, Clamped))
     file, block = prompt.file, prompt.block
     file, block = (file, block + before) if prompt.whole else (file + before, block)
-    healed = False
+    given = ""
     if first < len(segments):
         if block:
-            block, healed = _give_blank(block)
+            block, given = _give(codec, block, words=heal_words)
         else:
-            file, healed = _give_blank(file)
+            file, given = _give(codec, file, words=heal_words)
+    begins = given not in ("", " ")
 
     encoded: list[EncodedSegment] = []
     spans: list[SpanText] = []
@@ -96,16 +107,16 @@ def encode_request(
     for i in range(first, len(segments)):
         segment = segments[i]
         if isinstance(segment, Free):
-            spans.append(SpanText(healed, segment.max_lines))
-            encoded.append(_slots(codec, segment, healed=healed))
-            healed = False
+            spans.append(SpanText(given, segment.max_lines, begins=begins))
+            encoded.append(_slots(codec, segment, given))
+            given, begins = "", False
             continue
         text = segment.text
         if i > last:
             text = text[: tail_tokens * MAX_CHARS_PER_TOKEN]
             ends = ends and text == segment.text
         elif isinstance(segments[i + 1], Free):
-            text, healed = _give_blank(text)
+            text, given = _give(codec, text, words=False)
         encoded.append(ClampedIds(tuple(codec.encode(text))))
     if ends and prompt.closing:
         encoded.append(ClampedIds(tuple(codec.encode_parts(prompt.closing))))
@@ -114,15 +125,23 @@ def encode_request(
     return EncodedRequest(prefix_ids, tuple(encoded), tuple(spans))
 
 
-def _give_blank(text: str) -> tuple[str, bool]:
-    """Take one blank off the end of ``text``; say whether there was one."""
-    return (text[:-1], True) if text.endswith(" ") else (text, False)
+def _give(codec: Codec, text: str, *, words: bool) -> tuple[str, str]:
+    """Take what belongs to the span behind it off the end of ``text``; return both."""
+    if text.endswith(" "):
+        return text[:-1], " "
+    if not words or not _WORD.fullmatch(text[-1:]):
+        return text, ""
+    last = codec.encode(text[-_SEAM_CHARS:])[-1:]
+    given = codec.decode(last)
+    if not _HEAD.fullmatch(given) or not text.endswith(given):
+        return text, ""
+    return text.removesuffix(given), given
 
 
-def _slots(codec: Codec, segment: Free, *, healed: bool) -> FreeSlots | StartSlots:
+def _slots(codec: Codec, segment: Free, given: str) -> FreeSlots | StartSlots:
     if not segment.start:
         return FreeSlots(segment.tokens)
-    ids = codec.encode((" " if healed else "") + segment.start)
+    ids = codec.encode(given + segment.start)
     return StartSlots(tuple(ids), segment.noise, segment.tokens)
 
 

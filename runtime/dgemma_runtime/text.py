@@ -6,8 +6,10 @@ Knows the ``tokenizers`` library and nothing of requests, tensors or models.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +25,7 @@ MAX_CHARS_PER_TOKEN = 8
 _CONTROL = re.compile(r"<\|[^\s<>|]+\|?>|<[^\s<>|]+\|>")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Codec:
     """A tokenizer, with the special tokens never read from source text."""
 
@@ -57,6 +59,19 @@ class Codec:
         if found is None:
             raise ModelError(f"The tokenizer has no control token {name!r}.")
         return found
+
+    @cached_property
+    def _sorted(self) -> tuple[list[str], list[int]]:
+        texts = self.tokenizer.decode_batch([[i] for i in range(self.tokenizer.get_vocab_size())])
+        pairs = sorted((text, token) for token, text in enumerate(texts) if text)
+        return [text for text, _ in pairs], [token for _, token in pairs]
+
+    def beginning_with(self, text: str) -> list[int]:
+        """Return the tokens whose text begins with ``text``, which is not empty."""
+        texts, ids = self._sorted
+        start = bisect_left(texts, text)
+        end = bisect_left(texts, True, lo=start, key=lambda found: not found.startswith(text))
+        return ids[start:end]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``; a character cut in two becomes the replacement character."""
@@ -100,14 +115,17 @@ class SpanText:
     """How the tokens of one span become its text.
 
     Attributes:
-        healed: The blank before the span was given to it and must be taken off again.
+        given: Text before the span that was given to it and must be taken off again: one blank, or
+            the token that a word began with.
+        begins: The span's first token must begin with that text.
         max_lines: Lines the text of its free pieces may take up.
         complete: What a text that does not end in a free piece counts as.
     """
 
-    healed: bool
+    given: str
     max_lines: int | None
     complete: bool = True
+    begins: bool = False
 
 
 def complete_at(codec: Codec, ids: Sequence[int], max_lines: int | None) -> int | None:
@@ -142,14 +160,11 @@ def cut_tokens(codec: Codec, ids: Sequence[int], max_lines: int | None) -> list[
 
 
 def read_text(codec: Codec, ids: Sequence[int], span: SpanText) -> str:
-    """Return the text of a span's tokens: the healed blank off, extra lines cut."""
-    text = codec.decode(ids)
-    if span.healed:
-        text = text.removeprefix(" ")
-    return cut_lines(text, span.max_lines)
+    """Return the text of a span's tokens: what was given to it off, extra lines cut."""
+    return cut_lines(codec.decode(ids).removeprefix(span.given), span.max_lines)
 
 
-def spell(codec: Codec, ids: Sequence[int], *, healed: bool) -> tuple[str, list[int]]:
+def spell(codec: Codec, ids: Sequence[int], given: str = "") -> tuple[str, list[int]]:
     """Return the text of a span's tokens, and how many of its characters each of them makes.
 
     A token that is a part of a character makes none; the one that completes it does.
@@ -168,10 +183,11 @@ def spell(codec: Codec, ids: Sequence[int], *, healed: bool) -> tuple[str, list[
         lengths = [0, *(len(codec.decode(ids[:end])) for end in range(1, len(ids) + 1))]
         lengths = [max(lengths[: i + 1]) for i in range(len(lengths))]
         chars = [min(b, len(text)) - min(a, len(text)) for a, b in pairwise(lengths)]
-    if healed and text.startswith(" "):
-        text = text[1:]
-        first = next(i for i, count in enumerate(chars) if count)
-        chars[first] -= 1
+    if text.startswith(given):
+        text, surplus = text[len(given) :], len(given)
+        for i, count in enumerate(chars):
+            chars[i] = max(0, count - surplus)
+            surplus -= count - chars[i]
     return text, chars
 
 

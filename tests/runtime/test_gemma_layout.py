@@ -84,7 +84,7 @@ def test_a_fill_is_a_question_and_the_head_of_its_answer(codec: Codec) -> None:
     assert question.count("```\nx = 1\n```\n\n") == 1
     assert question.index("x = 1") < question.index("print(add(1, 2))")
     assert question == question.strip()
-    assert request.spans[0].healed
+    assert request.spans[0].given == " "
     canvas = codec.tokenizer.decode(list(clamped(request)), skip_special_tokens=False)
     assert canvas == SUFFIX + "```<turn|>"
 

@@ -89,7 +89,7 @@ def test_clamped_text_comes_out_byte_for_byte(
     segments = (Clamped(text=first), Free(), Clamped(text="\n" + between), Free())
     request = encode(prefix, rewrite, *segments, Clamped(text="\n" + rest))
     before = RAW.lay_out(prefix, rewrite).text + first
-    blanks = [" " if span.healed else "" for span in request.spans]
+    blanks = [span.given for span in request.spans]
     assert CODEC.decode(request.prefix_ids) + blanks[0] == before
     clamped = [s for s in request.segments if isinstance(s, ClampedIds)]
     assert CODEC.decode(clamped[0].ids) + blanks[1] == "\n" + between

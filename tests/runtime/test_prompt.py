@@ -66,7 +66,7 @@ def test_short_prompts_are_tokenised_as_one_text(codec: Codec) -> None:
     prefix = "import a\n\n\n"
     request = encode(codec, prefix, Free(), Clamped(text="\nx"))
     assert list(request.prefix_ids) == codec.encode(prefix + BLOCK)
-    assert not request.spans[0].healed
+    assert not request.spans[0].given
 
 
 @pytest.mark.parametrize("limit", [30, 40, 64, 128, 256])
@@ -117,4 +117,4 @@ def test_the_left_edge_stays_while_the_text_above_grows(codec: Codec) -> None:
 def test_pinned_text_at_the_start_of_the_canvas_follows_the_block(codec: Codec) -> None:
     request = encode(codec, numbered(400), Clamped(text="    return "), Free())
     assert codec.decode(request.prefix_ids).endswith(BLOCK + "    return")
-    assert request.spans[0].healed
+    assert request.spans[0].given == " "

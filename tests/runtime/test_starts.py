@@ -266,7 +266,7 @@ def test_runs_of_noise_are_pieces_and_room_is_behind_the_text_only(codec: Codec)
     spec = resolve_spec("embedded")
     ids = tuple(range(100, 120))
     segments, _ = draw_starts(
-        [StartSlots(ids, 0.3)], [SpanText(False, None)], codec=codec, spec=spec, seed=1
+        [StartSlots(ids, 0.3)], [SpanText("", None)], codec=codec, spec=spec, seed=1
     )
     (span,) = segments
     assert isinstance(span, PartSpan)

@@ -38,7 +38,7 @@ def encode(codec: Codec, prefix: str, *segments: Segment, limit: int = 64) -> En
 def test_one_blank_before_the_span_belongs_to_it(codec: Codec) -> None:
     request = encode(codec, "x = ", Free(), Clamped(text="\n"))
     assert codec.decode(request.prefix_ids) == "x ="
-    assert request.spans == (SpanText(healed=True, max_lines=None),)
+    assert request.spans == (SpanText(" ", max_lines=None),)
     assert read_text(codec, codec.encode(" 1"), request.spans[0]) == "1"
     assert read_text(codec, codec.encode("1"), request.spans[0]) == "1"
 
@@ -51,18 +51,46 @@ def test_only_one_blank_is_taken(codec: Codec) -> None:
 
 def test_the_seam_inside_the_canvas_is_healed_too(codec: Codec) -> None:
     request = encode(codec, "f(", Free(), Clamped(text=") + "), Free(tokens=3, max_lines=1))
-    assert [span.healed for span in request.spans] == [False, True]
+    assert [span.given for span in request.spans] == ["", " "]
     clamped = request.segments[1]
     assert isinstance(clamped, ClampedIds)
     assert codec.decode(clamped.ids) == ") +"
     assert request.segments[2] == FreeSlots(3)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "kept", "given"),
+    [
+        ("def f():\n    ret", "def f():\n   ", " ret"),
+        ("x = val", "x =", " val"),
+        ("self.na", "self.", "na"),
+        ("f(a, ", "f(a,", " "),
+        ("f(", "f(", ""),
+        ("x = '\N{MAHJONG TILE RED DRAGON}", "x = '\N{MAHJONG TILE RED DRAGON}", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_word_that_was_begun_is_given_to_the_span(
+    codec: Codec, prefix: str, kept: str, given: str
+) -> None:
+    request = encode_request(
+        codec, Prompt(prefix), [Free()], prefix_tokens=64, tail_tokens=8, heal_words=True
+    )
+    assert codec.decode(request.prefix_ids) == kept
+    assert request.spans == (SpanText(given, None, begins=given not in ("", " ")),)
+
+
+@pytest.mark.parametrize("text", ["ret", " ret", "na", "x", "(", "\n    "])
+def test_tokens_that_begin_with_a_text_are_found(text: str) -> None:
+    wanted = [i for i in range(49152) if CODEC.decode([i]).startswith(text)]
+    assert sorted(CODEC.beginning_with(text)) == wanted
+
+
 def test_clamped_text_before_the_first_span_joins_the_prefix(codec: Codec) -> None:
     request = encode(codec, "a", Clamped(text="b "), Free())
     assert codec.decode(request.prefix_ids) == "ab"
     assert request.segments == (FreeSlots(None),)
-    assert request.spans[0].healed
+    assert request.spans[0].given == " "
 
 
 def test_special_tokens_in_source_text_stay_text(codec: Codec) -> None:
@@ -124,7 +152,7 @@ def test_tokens_are_cut_where_the_text_is(codec: Codec, text: str, lines: int) -
 
 def test_a_character_counts_for_the_token_that_completes_it(codec: Codec) -> None:
     ids = codec.encode("a🦜b")
-    text, chars = spell(codec, ids, healed=False)
+    text, chars = spell(codec, ids)
     assert text == "a🦜b"
     assert chars[0] == chars[-1] == 1
     assert sum(chars) == 3
@@ -132,18 +160,18 @@ def test_a_character_counts_for_the_token_that_completes_it(codec: Codec) -> Non
 
 
 def test_the_healed_blank_is_no_character_of_the_text(codec: Codec) -> None:
-    assert spell(codec, codec.encode(" foo bar"), healed=True) == ("foo bar", [3, 4])
-    assert spell(codec, codec.encode(" "), healed=True) == ("", [0])
-    assert spell(codec, codec.encode("foo"), healed=True) == ("foo", [3])
-    assert spell(codec, [], healed=True) == ("", [])
+    assert spell(codec, codec.encode(" foo bar"), " ") == ("foo bar", [3, 4])
+    assert spell(codec, codec.encode(" "), " ") == ("", [0])
+    assert spell(codec, codec.encode("foo"), " ") == ("foo", [3])
+    assert spell(codec, [], " ") == ("", [])
 
 
 CODEC = load_codec(embedded_folder() / "tokenizer.json")
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), healed=st.booleans())
-def test_characters_always_add_up(data: st.DataObject, healed: bool) -> None:
+@given(data=st.data(), taken=st.sampled_from(["", " ", "a", "re"]))
+def test_characters_always_add_up(data: st.DataObject, taken: str) -> None:
     """Of a text's own tokens, and of any tokens one after another: parts of characters too."""
     ids = data.draw(
         st.one_of(
@@ -151,9 +179,9 @@ def test_characters_always_add_up(data: st.DataObject, healed: bool) -> None:
             st.lists(st.one_of(st.integers(16, 300), st.integers(16, 49151)), max_size=12),
         )
     )
-    text, chars = spell(CODEC, ids, healed=healed)
+    text, chars = spell(CODEC, ids, taken)
     whole = CODEC.decode(ids)
-    assert text == (whole.removeprefix(" ") if healed else whole)
+    assert text == whole.removeprefix(taken)
     assert sum(chars) == len(text)
     assert len(chars) == len(ids)
     assert min(chars, default=0) >= 0

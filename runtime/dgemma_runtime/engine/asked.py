@@ -94,6 +94,7 @@ def read_request(job: Job, codec: Codec, spec: ModelSpec, kept: KeptDrafts) -> A
         prefix_tokens=spec.limits.prefix_tokens,
         tail_tokens=spec.layout.tail_tokens,
         start_ids=spec.start_ids,
+        heal_words=spec.heal_words,
     )
     source = make_source(encoded, request.adapter, rewrites=request.rewrite is not None)
     return Asked(source, encoded.segments, encoded.spans)
@@ -162,13 +163,13 @@ def _pieces(
             case Free(tokens=tokens):
                 made.append(FreeSlots(tokens))
             case Clamped(text=new) if new:
-                # The span stands without the blank before it; its first text brings that along.
-                blank = " " if text.healed and not made else ""
-                made.append(ClampedIds(tuple(codec.encode(blank + new))))
+                # The span stands without what was given to it; its first text brings that along.
+                given = "" if made else text.given
+                made.append(ClampedIds(tuple(codec.encode(given + new))))
             case Kept(start=start, end=end) if start < end:
                 part = ClampedIds(draft.ids[start:end], draft.log_probability[start:end])
-                if text.healed and start == 0 and made and isinstance(made[-1], ClampedIds):
-                    part = _without_blank(codec, part)
+                if text.given and start == 0 and made and isinstance(made[-1], ClampedIds):
+                    part = _without_given(codec, part, text.given)
                 made.append(part)
             case _:
                 pass  # holds nothing
@@ -186,12 +187,12 @@ def _check_length(what: str, texts: Sequence[str], canvas_tokens: int) -> None:
         )
 
 
-def _without_blank(codec: Codec, part: ClampedIds) -> ClampedIds:
-    """Return kept tokens without the healed blank, which is no part of the draft's text."""
+def _without_given(codec: Codec, part: ClampedIds, given: str) -> ClampedIds:
+    """Return kept tokens without what was given to the span, which is no part of its text."""
     first = codec.decode(part.ids[:1])
-    if not first.startswith(" ") or "\N{REPLACEMENT CHARACTER}" in first:
+    if not first.startswith(given) or "\N{REPLACEMENT CHARACTER}" in first:
         return part
-    ids = codec.encode(first[1:])
+    ids = codec.encode(first.removeprefix(given))
     certain = (part.log_probability[0], *[0.0] * len(ids))[: len(ids)]
     return ClampedIds((*ids, *part.ids[1:]), (*certain, *part.log_probability[1:]))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from dgemma_runtime.canvas import Canvas, NeededTokens
+from dgemma_runtime.engine import sampler
 from dgemma_runtime.engine.prefix_cache import PrefixCache
 from dgemma_runtime.engine.reading import Filled
 from dgemma_runtime.models.base import PrefixState, ReadsCausally
@@ -42,6 +43,7 @@ def draft(
     needed: NeededTokens,
     between: Between,
     guess: Sequence[int] = (),
+    first: Sequence[int] | None = None,
 ) -> Drafted:
     """Fill the one free piece of a canvas from the left, each token the likeliest.
 
@@ -57,6 +59,7 @@ def draft(
         needed: Where its lines are used up.
         between: Called before every pass.
         guess: Tokens it may well hold.
+        first: Tokens of which one must be the first; ``None`` for any.
     """
     ((piece,),) = canvas.pieces
     start, end = piece
@@ -73,6 +76,8 @@ def draft(
             read = [*fresh, *guessed]
             logits = adapter.causal_logits(read, prefix, len(guessed) + 1, keep=True)
             passes += 1
+            if first is not None and not made:
+                sampler.allow(logits[0], first)
             best, tokens = logits.log_softmax(-1).max(-1)
             agreed = 0
             for token, score in zip(tokens.tolist(), best.tolist(), strict=True):

@@ -39,8 +39,8 @@ def draft_spans(
             else:
                 shown = "" if kind is NoiseKind.MASK else codec.decode([tokens[position]])
                 draft.append(DraftToken(shown, TokenState.NOISE))
-        if text.healed and draft:
-            draft[0] = DraftToken(draft[0].text.removeprefix(" "), draft[0].state)
+        if text.given and draft:
+            draft[0] = DraftToken(draft[0].text.removeprefix(text.given), draft[0].state)
         drafts.append(tuple(draft))
     return tuple(drafts)
 

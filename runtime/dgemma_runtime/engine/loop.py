@@ -18,7 +18,7 @@ only. Knows no tokenizer, no request and no clock: where lines end comes in as a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -50,6 +50,7 @@ def make_problem(
     end_ids: tuple[int, ...],
     needed: NeededTokens,
     lines: Lines | None = None,
+    first: Sequence[int] | None = None,
 ) -> Problem:
     """Put a canvas onto the device.
 
@@ -62,6 +63,7 @@ def make_problem(
         needed: Where a piece's lines are used up.
         lines: The same rule as tensors, for models whose steps never wait for the host; without it
             no piece ends by its lines there.
+        first: Tokens of which one must stand at the first free position; ``None`` for any.
     """
     piece_of = torch.full((len(canvas.ids),), -1, dtype=torch.long)
     every = (piece for pieces in canvas.pieces for piece in pieces)
@@ -80,6 +82,7 @@ def make_problem(
         end_ids=end_ids,
         needed=needed,
         lines=lines,
+        first=None if first is None else torch.tensor(first, dtype=torch.long, device=device),
     )
 
 
@@ -171,6 +174,8 @@ def advance(
     uniform = noise.kind is NoiseKind.UNIFORM
     rows = open_rows(problem, state, noise)
     open_ = problem.free if uniform else problem.free & ~state.decided  # (canvas,)
+    if problem.first is not None and (uniform or not state.decided[problem.rows[0]]):
+        sampler.allow(logits[0], problem.first)
     # (2) temper
     tempered = logits
     if config.t_max != config.t_min:

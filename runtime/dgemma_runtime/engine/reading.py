@@ -112,7 +112,7 @@ def read_candidate(
     scored: list[float] = []
     read_all = read_spans(codec, canvas, filled.ids, filled.end_ids, filled.needed, spans)
     for number, (read, text) in enumerate(zip(read_all, spans, strict=True)):
-        made, chars = spell(codec, read.ids, healed=text.healed)
+        made, chars = spell(codec, read.ids, text.given)
         nats = [0.0 if at == NOWHERE else nats_at[at] for at in read.positions]
         texts.append(made)
         tokens.append(

@@ -7,6 +7,8 @@ job's own generator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor
 
@@ -28,6 +30,14 @@ def temper(logits: Tensor, temperature: Tensor | float) -> Tensor:
     if isinstance(temperature, Tensor):
         temperature = temperature.to(logits.device)
     return logits / temperature
+
+
+def allow(logits: Tensor, tokens: Sequence[int] | Tensor) -> None:
+    """Ban everything but some tokens in a row of logits (vocab,), in place."""
+    ids = torch.as_tensor(tokens, device=logits.device)
+    kept = logits[ids]
+    logits.fill_(-torch.inf)
+    logits[ids] = kept
 
 
 def draw(logits: Tensor, generator: Generator, top_k: int = 0) -> Tensor:

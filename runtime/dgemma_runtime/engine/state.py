@@ -46,6 +46,8 @@ class Problem:
         end_ids: ``ends`` on the host.
         needed: See ``NeededTokens``.
         lines: The same rule on the device; ``None`` where only end tokens count there.
+        first: Tokens of which one must stand at the first free position (tokens,); ``None`` for
+            any.
     """
 
     canvas: Canvas
@@ -59,6 +61,7 @@ class Problem:
     end_ids: tuple[int, ...]
     needed: NeededTokens
     lines: Lines | None = None
+    first: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

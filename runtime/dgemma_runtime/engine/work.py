@@ -227,7 +227,19 @@ class Work:
             end_ids=spec.end_ids,
             needed=needed_by_lines(loaded.codec, laid.spans),
             lines=loaded.lines(laid.spans),
+            first=self.first_tokens(laid),
         )
+
+    def first_tokens(self, laid: Laid) -> list[int] | None:
+        """Return what may stand at the first free position; ``None`` for anything.
+
+        That position is the first of its span unless something was clamped there.
+        """
+        span = laid.spans[0]
+        at = laid.canvas.spans[0][0]
+        if not span.begins or not laid.canvas.free[at]:
+            return None
+        return self.loaded.codec.beginning_with(span.given)
 
     def causal(self) -> Found:
         """Have the causal pass fill the canvas; see ``Denoise.causal``.
@@ -260,7 +272,8 @@ class Work:
             self.spec.end_ids,
             needed_by_lines(codec, spans),
             between,
-            codec.encode(f" {guess}" if spans[0].healed else guess),
+            codec.encode(spans[0].given + guess),
+            self.first_tokens(self.laid),
         )
         self.step_ms.append((self.clock() - began) * 1000)
         return read_candidate(

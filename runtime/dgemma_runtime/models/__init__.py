@@ -19,6 +19,7 @@ from dgemma_runtime.models.base import (
     Acceptance,
     BaseFolder,
     BaseSource,
+    LengthSearch,
     ModelAdapter,
     ModelSpec,
     Noise,
@@ -125,9 +126,15 @@ def read_spec(path: Path) -> ModelSpec:
             prompt=layout_named(data.get("prompt", "raw")),
             capabilities=_capabilities(data),
             rewrite_adapter=data.get("rewrite_adapter", ""),
+            heal_words=bool(data.get("heal_words", False)),
+            search=_search(data["search"]) if data.get("search") else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a model.json of this release: {error!r}") from error
+
+
+def _search(data: dict[str, Any]) -> LengthSearch:
+    return LengthSearch(**({**data, "grid": tuple(data["grid"])} if "grid" in data else data))
 
 
 def _capabilities(data: dict[str, Any]) -> Capabilities:

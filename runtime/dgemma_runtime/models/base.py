@@ -157,6 +157,7 @@ class ModelSpec:
         rewrite_adapter: File in ``folder`` with the canvas adapter for rewrites; empty when the one
             for fills does them too.
         weight_form: What the large weights are packed as; empty when they are not.
+        heal_words: Whether a word that the span begins in the middle of is better begun anew.
         search: How it finds the length of a span nobody named; ``None`` for a model that ends a
             span itself.
     """
@@ -176,6 +177,7 @@ class ModelSpec:
     capabilities: Capabilities = field(default_factory=Capabilities)
     rewrite_adapter: str = ""
     weight_form: str = ""
+    heal_words: bool = False
     search: LengthSearch | None = None
 
     @property

@@ -46,11 +46,15 @@ _GROW_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """Tokens the adapter gave a meaning; ids below ``banned`` are never predicted."""
+    """Tokens the adapter gave a meaning; ids below ``banned`` are never predicted.
+
+    ``ends`` says whether a span may end by ``fill_id``; without, every position holds text.
+    """
 
     mask_id: int
     fill_id: int
     banned: int
+    ends: bool = True
 
 
 class KeyValues:
@@ -152,7 +156,8 @@ class CausalCanvas:
         )
         hidden = F.rms_norm(x[wanted], (self.dims.hidden,), weights.norm, self.dims.norm_eps)
         logits = F.linear(hidden, weights.head).float()  # (wanted, vocab)
-        logits[:, special.fill_id] = (hidden @ weights.fill_head).float()
+        fill = (hidden @ weights.fill_head).float() if special.ends else -torch.inf
+        logits[:, special.fill_id] = fill
         logits[:, : special.banned] = -torch.inf
         return list(logits.split([len(each.rows) for each in passes]))
 
@@ -338,10 +343,12 @@ def load_adapter(
 
 def special_of(spec: ModelSpec) -> Special:
     """Return the special tokens that a spec states."""
+    numbers = dict(spec.dims)
     return Special(
         mask_id=spec.noise.mask_id,
-        fill_id=spec.end_ids[0],
-        banned=int(dict(spec.dims)["banned"]),
+        fill_id=spec.end_ids[0] if spec.end_ids else int(numbers["fill"]),
+        banned=int(numbers["banned"]),
+        ends=bool(spec.end_ids),
     )
 
 
