@@ -4,23 +4,24 @@ Length is most of what decides an infill: the same model is right half as often 
 fixed length as with one of the true length (arXiv:2602.01326, table 2). A model that was taught an
 end token gives positions back by itself; for one that was not, lengths are
 
-1. proposed: by *probes*, one pass over a canvas of nothing but noise for every length of a grid,
-   whose sureness is compared after what sureness loses with length alone (arXiv:2602.07546), and by
-   a *write-through*, a draft that goes on beyond the span with nothing clamped, in which the text
-   that follows is looked for;
-2. denoised, the best few of them side by side over one prefix, all else clamped;
-3. judged: by the tokens of the span, each as likely as it is without itself in the canvas, and by
+1. *raced*: canvases of many lengths are denoised in step with each other over one prefix, all else
+   clamped, and after each of the first steps those that the model is least sure of leave. Sureness
+   is compared after what it loses with length alone (arXiv:2602.07546). What is left goes on from
+   where it is, so that no pass is wasted;
+2. *judged*: by the tokens of the span, each as likely as it is without itself in the canvas, and by
    the first tokens of what follows, which are taken out for one pass. A span of the wrong length is
    followed by something else.
 
-Every part is a layout of a canvas and some passes. Knows no request beyond its layout, no clock.
+A draft that *writes through*, with nothing clamped, into the text that follows can tell a length of
+its own. Every part is a layout of a canvas and some passes. Knows no request and no clock.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Generator
@@ -29,67 +30,115 @@ from dgemma_runtime.canvas import Canvas
 from dgemma_runtime.engine import loop, sampler
 from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.state import Problem, State
-from dgemma_runtime.models.base import CanvasPass, Noise, NoiseKind, PrefixState
+from dgemma_runtime.models.base import (
+    CanvasPass,
+    LengthSearch,
+    ModelAdapter,
+    Noise,
+    NoiseKind,
+    PrefixState,
+    SamplerConfig,
+)
 
 _LEAVE_OUT_PASSES = 4
 
+_AROUND = 3
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What one pass says of a length.
 
-    Attributes:
-        tokens: The length.
-        sureness: Mean negative entropy of the span's positions, in nats; at most 0.
+@dataclass(slots=True)
+class Runner:
+    """A canvas of one length, as far as it has come.
+
+    ``sureness`` is the mean negative entropy of its positions at its last step, in nats.
     """
 
-    tokens: int
-    sureness: float
+    problem: Problem
+    state: State
+    generator: Generator
+    sureness: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """The length of its span."""
+        return len(self.problem.rows)
 
 
-def probe(
-    problems: Sequence[Problem], prefix: PrefixState, noise: Noise, generator: Generator
-) -> Asks[list[Probe]]:
-    """Read every canvas once with its span all noise, all at once.
+def start(problem: Problem, noise: Noise, generator: Generator) -> Runner:
+    """Return a canvas before its first step."""
+    return Runner(problem, loop.begin(problem, noise, generator), generator)
+
+
+def race(
+    adapter: ModelAdapter,
+    prefix: PrefixState,
+    runners: Sequence[Runner],
+    noise: Noise,
+    config: SamplerConfig,
+    search: LengthSearch,
+    go_on: Callable[[Sequence[Runner]], bool],
+) -> Asks[list[Runner]]:
+    """Denoise canvases of several lengths in step, the least sure ones leaving early.
+
+    The rest is done when all of them are, or ``search.patience`` steps after the first one is:
+    canvases of a wrong length settle late.
 
     Args:
-        problems: The same canvas with spans of several lengths.
-        prefix: What stands before them.
-        noise: What undecided positions hold.
-        generator: Draws it, where it is drawn.
+        adapter: For a second opinion between two passes; the passes themselves are asked for.
+        prefix: What stands before all of them; left as it was.
+        runners: One of each length; at least one.
+        noise: What an undecided position holds.
+        config: The numbers of the loop.
+        search: How many stay after each of the first steps.
+        go_on: Asked before every step with those that are still in it; may raise to leave.
+
+    Returns:
+        Those that are left, the surest first.
     """
-    begun = [loop.begin(problem, noise, generator) for problem in problems]
-    passes = [
-        loop.pass_of(problem, state, prefix, noise)
-        for problem, state in zip(problems, begun, strict=True)
-    ]
-    every = yield passes
-    sure = torch.stack([-sampler.entropies(logits).mean() for logits in every]).tolist()
-    return [Probe(len(problem.rows), value) for problem, value in zip(problems, sure, strict=True)]
+    left = list(runners)
+    over: int | None = None
+    steps = 0
+    while go_on(left):
+        open_ = [
+            each
+            for each in left
+            if not each.state.settled and each.state.steps < each.problem.max_steps
+        ]
+        if not open_ or steps == over:
+            break
+        asked = [loop.pass_of(each.problem, each.state, prefix, noise) for each in open_]
+        every = yield asked
+        entropies = [sampler.entropies(logits).mean() for logits in every]
+        for each, logits in zip(open_, every, strict=True):
+            each.state = loop.advance(
+                adapter, prefix, each.problem, each.state, logits, noise, config, each.generator
+            )
+        for each, sure in zip(open_, torch.stack(entropies).tolist(), strict=True):
+            each.sureness = -sure
+        if steps < len(search.keeps):
+            left = ranked(left, search.slopes[steps])[: search.keeps[steps]]
+        steps += 1
+        if over is None and any(each.state.settled for each in left):
+            over = steps + search.patience
+    return ranked(left, search.slopes[-1])
 
 
-def ranked(probes: Sequence[Probe], slope: float) -> list[int]:
-    """Return the probed lengths, the likeliest first.
+def ranked(runners: Sequence[Runner], slope: float) -> list[Runner]:
+    """Return canvases of several lengths, the likeliest length first.
 
     Args:
-        probes: One of each length.
+        runners: One of each length.
         slope: Nats of sureness that come with each unit of the logarithm of the length, whatever
             the text; taken off before comparing. Ties go to the shorter.
     """
-    worth = {each.tokens: each.sureness - slope * math.log(each.tokens) for each in probes}
-    return sorted(worth, key=lambda tokens: (-worth[tokens], tokens))
+    return sorted(
+        runners, key=lambda each: (slope * math.log(each.tokens) - each.sureness, each.tokens)
+    )
 
 
-def spread(best: Sequence[int], most: int, keep: int) -> list[int]:
-    """Return ``keep`` lengths to denoise: the best ones, and their neighbours when there is room.
-
-    A span that is too short loses more than one that is too long, so the longer neighbour is first.
-    """
-    chosen: list[int] = []
-    for tokens in [*best[:keep], *(near for length in best for near in (length + 1, length - 1))]:
-        if 1 <= tokens <= most and tokens not in chosen:
-            chosen.append(tokens)
-    return chosen[:keep]
+def neighbours(best: int, tried: Sequence[int], most: int) -> list[int]:
+    """Return the lengths around a good one that were not tried, where the grid is coarse."""
+    near = range(best - _AROUND, best + _AROUND + 1)
+    return [tokens for tokens in near if 1 <= tokens <= most and tokens not in tried]
 
 
 def reentry(draft: str, suffix: str, least: int = 8) -> int | None:
@@ -144,7 +193,8 @@ def judge(
             whose every token votes for itself; else as they were when they were accepted.
 
     Returns:
-        For each draft the mean log-probability of its span and of the head of what follows.
+        For each draft the middle of two means: the log-probability of its span's tokens, and of the
+        head of what follows. Each counts as much, whatever the span's length.
     """
     passes: list[CanvasPass] = []
     owners: list[int] = []
@@ -158,18 +208,21 @@ def judge(
                 passes.append(_without(out, prefix, state, noise, generator))
                 owners.append(number)
     every = yield passes
-    nats = [0.0] * len(drafts)
-    counts = [0] * len(drafts)
+    spans: list[list[float]] = [[] for _ in drafts]
+    heads: list[list[float]] = [[] for _ in drafts]
     for number, each, logits in zip(owners, passes, every, strict=True):
-        tokens = drafts[number][1].best[each.rows][:, None]
-        found = logits.log_softmax(-1).gather(-1, tokens)
-        nats[number] += float(found.sum())
-        counts[number] += len(tokens)
+        problem, state = drafts[number]
+        tokens = state.best[each.rows][:, None]
+        found = logits.log_softmax(-1).gather(-1, tokens).squeeze(-1).tolist()
+        inside = problem.canvas.free[int(each.rows[0])]
+        (spans if inside else heads)[number] += found
     if not leave_one_out:
         for number, (problem, state) in enumerate(drafts):
-            nats[number] += float(state.log_probability[problem.rows].sum())
-            counts[number] += len(problem.rows)
-    return [total / max(1, count) for total, count in zip(nats, counts, strict=True)]
+            spans[number] = state.log_probability[problem.rows].tolist()
+    return [
+        fmean(fmean(part) for part in (span, head) if part)
+        for span, head in zip(spans, heads, strict=True)
+    ]
 
 
 def behind(canvas: Canvas, count: int) -> list[int]:

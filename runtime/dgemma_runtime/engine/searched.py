@@ -6,7 +6,7 @@ positions. Keeps the job's deadline through ``Work``; knows no tensors beyond wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -15,14 +15,11 @@ import torch
 from dgemma_runtime.canvas import ClampedIds, FreeSlots, lay_out
 from dgemma_runtime.engine import lengths
 from dgemma_runtime.engine.asked import candidate_seed
-from dgemma_runtime.engine.passes import Asks, side_by_side
+from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.reading import read_spans
-from dgemma_runtime.engine.work import Drafted, Found, Laid, Work
+from dgemma_runtime.engine.work import Drafted, Found, Laid, Work, check_time
 from dgemma_runtime.models.base import LengthSearch
 from dgemma_wire.messages import Denoise
-
-_PROBES = 8
-"""Canvases of one pass: with long suffixes, more would be no faster even on a GPU."""
 
 
 def wanted(work: Work) -> bool:
@@ -43,43 +40,75 @@ def candidates(work: Work, count: int) -> Asks[list[Found]]:
     search = work.spec.search
     assert search is not None
     most = _most(work)
-    generator = torch.Generator(device=work.loaded.device)
-    generator.manual_seed(candidate_seed(work.request.seed, -1))
-    proposed = yield from _written_through(work, search, most)
-    probes: list[lengths.Probe] = []
-    for some in _parts([tokens for tokens in search.grid if tokens <= most], _PROBES):
-        if probes and not work.has_time():
-            break
-        problems = [work.problem(_laid(work, tokens), sample=False) for tokens in some]
-        probes += yield from lengths.probe(problems, work.prefix, work.spec.noise, generator)
-    best = lengths.ranked(probes, search.slope)
-    chosen = lengths.spread([*proposed, *best], most, max(count, search.keep))
-    drafts: list[Drafted] = []
-    for numbers in _parts(range(len(chosen)), work.width):
-        made = yield from side_by_side(
-            [work.draft(number, _laid(work, chosen[number]), sample=False) for number in numbers]
-        )
-        drafts += [each for each in made if each is not None]
-        if None in made:
-            break
+    grid = [tokens for tokens in search.grid if tokens <= most]
+    written = yield from _written_through(work, search, most)
+    first = [*grid, *(tokens for tokens in written if tokens not in grid)]
+    runners = yield from _race(work, search, first, 0)
+    if runners and work.has_time():
+        more = lengths.neighbours(runners[0].tokens, first, most)
+        if more:
+            runners += yield from _race(work, search, more, len(first))
+    drafts = [_drafted(work, each) for each in runners if each.state.steps]
     scores: Sequence[float | None] = [None] * len(drafts)
     if len(drafts) > 1 and work.has_time():
         scores = yield from lengths.judge(
             [(each.problem, each.state) for each in drafts],
             work.prefix,
             work.spec.noise,
-            generator,
+            runners[0].generator,
             search.suffix_tokens,
             leave_one_out=search.leave_one_out,
         )
+    best = sorted(zip(drafts, scores, strict=True), key=lambda each: each[1] or 0.0, reverse=True)
     found: list[Found] = []
-    for drafted, score in zip(drafts, scores, strict=True):
+    for drafted, score in best:
+        if len(found) == count:
+            break
         candidate, kept = yield from work.finished(drafted)
         if score is not None:
             candidate = msgspec.structs.replace(candidate, score=min(0.0, score))
         if all(candidate.texts != other.texts for other, _ in found):
             found.append((candidate, kept))
-    return sorted(found, key=lambda each: each[0].score, reverse=True)[:count]
+    return found
+
+
+def _race(
+    work: Work, search: LengthSearch, tokens: Sequence[int], number: int
+) -> Asks[list[lengths.Runner]]:
+    """Race spans of some lengths; the first of them has the random stream ``number``."""
+    spec = work.spec
+    sample = not spec.sampler.greedy_first
+    runners: list[lengths.Runner] = []
+    for offset, length in enumerate(tokens):
+        generator = torch.Generator(device=work.loaded.device)
+        generator.manual_seed(candidate_seed(work.request.seed, number + offset))
+        problem = work.problem(_laid(work, length), sample=sample)
+        runners.append(lengths.start(problem, spec.noise, generator))
+    began: float | None = None
+
+    def go_on(left: Sequence[lengths.Runner]) -> bool:
+        nonlocal began
+        first = left[0]
+        if began is not None:
+            work.show(0, _laid(work, first.tokens), first.problem, first.state, began)
+        began = work.clock()
+        in_time = work.has_time()
+        if not in_time and number == 0 and not first.state.steps:
+            check_time(work.job, began)
+        return in_time
+
+    return (
+        yield from lengths.race(
+            work.adapter, work.prefix, runners, spec.noise, spec.sampler, search, go_on
+        )
+    )
+
+
+def _drafted(work: Work, runner: lengths.Runner) -> Drafted:
+    stopped = "settled" if runner.state.settled else "steps"
+    return Drafted(
+        _laid(work, runner.tokens), runner.problem, runner.state, stopped, runner.generator
+    )
 
 
 def _most(work: Work) -> int:
@@ -98,11 +127,6 @@ def _laid(work: Work, tokens: int, *, clamped: bool = True) -> Laid:
         segments = segments[: segments.index(FreeSlots(tokens)) + 1]
     _, canvas = lay_out(work.asked.source.request.prefix_ids, segments, work.spec.layout)
     return Laid(canvas, work.laid.spans)
-
-
-def _parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
 
 
 def _written_through(work: Work, search: LengthSearch, most: int) -> Asks[list[int]]:

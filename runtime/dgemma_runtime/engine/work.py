@@ -168,7 +168,7 @@ class Work:
         def go_on(state: State) -> bool:
             nonlocal began
             if began is not None:
-                self._show(number, laid, problem, state, began)
+                self.show(number, laid, problem, state, began)
             job.check()
             began = self.clock()
             if job.deadline is None or began < job.deadline:
@@ -186,7 +186,7 @@ class Work:
         if state.settled or state.steps == problem.max_steps:
             stopped = "settled" if state.settled else "steps"
             assert began is not None
-            self._show(number, laid, problem, state, began)
+            self.show(number, laid, problem, state, began)
         return Drafted(laid, problem, state, stopped, generator)
 
     def finished(self, drafted: Drafted) -> Asks[Found]:
@@ -293,7 +293,7 @@ class Work:
         self.doubt_ms += (self.clock() - before) * 1000
         return found
 
-    def _show(self, number: int, laid: Laid, problem: Problem, state: State, before: float) -> None:
+    def show(self, number: int, laid: Laid, problem: Problem, state: State, before: float) -> None:
         """Note the step's time and show the canvas when a draft is due."""
         now = self.clock()
         self.step_ms.append((now - before) * 1000)

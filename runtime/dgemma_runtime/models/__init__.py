@@ -134,7 +134,8 @@ def read_spec(path: Path) -> ModelSpec:
 
 
 def _search(data: dict[str, Any]) -> LengthSearch:
-    return LengthSearch(**({**data, "grid": tuple(data["grid"])} if "grid" in data else data))
+    lists = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return LengthSearch(**{**data, **lists})
 
 
 def _capabilities(data: dict[str, Any]) -> Capabilities:

@@ -94,9 +94,11 @@ class LengthSearch:
     See ``engine.lengths``.
 
     Attributes:
-        grid: Lengths that are probed, as far as the model fills them; the first is the shortest.
-        slope: Nats of sureness that a probe gains or loses with the logarithm of its length alone.
-        keep: Lengths that are denoised.
+        grid: Lengths that start, as far as the model fills them.
+        keeps: How many lengths are left after each of the first steps.
+        slopes: Nats of sureness that come with the logarithm of the length alone, at each of those
+            steps; as many as ``keeps``.
+        patience: Steps that the others are given once one is settled.
         suffix_tokens: Tokens behind the span that judge a draft; 0 leaves it to the span's own.
         leave_one_out: Judge the span's tokens without themselves in the canvas.
         through_tokens: Positions beyond the model's own span of a draft that writes on into what
@@ -104,10 +106,11 @@ class LengthSearch:
         through_steps: Denoise steps of that draft.
     """
 
-    grid: tuple[int, ...] = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-    slope: float = 0.0
-    keep: int = 3
-    suffix_tokens: int = 8
+    grid: tuple[int, ...] = (*range(1, 25), 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
+    keeps: tuple[int, ...] = (12, 8, 6)
+    slopes: tuple[float, ...] = (-0.2, -0.1, 0.0)
+    patience: int = 4
+    suffix_tokens: int = 4
     leave_one_out: bool = True
     through_tokens: int = 0
     through_steps: int = 8

@@ -1,0 +1,1 @@
+"""The denoise loop's speed: see ``__main__``."""
