@@ -37,7 +37,7 @@ from dgemma_training.evaluation.sandbox import Sandbox
 from dgemma_wire.messages import Clamped, Denoise, Free
 
 _NO_END: Mapping[str, Any] = {"end_ids": [], "dims": {"fill": 16}}
-_SEARCH: Mapping[str, Any] = {"grid": [1, 2, 3, 4, 6, 8, 12, 16, 24], "slope": -0.35}
+_SEARCH: Mapping[str, Any] = {"grid": [*range(1, 13), 14, 16, 18, 20, 22, 24]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,12 @@ def searched(**changes: Any) -> Mapping[str, Any]:
 WAYS = (
     Way("no end, 24 positions", model=_NO_END, tokens=24),
     Way("no end, 8 positions", model=_NO_END, tokens=8),
-    Way("probed, one length", "no end, 8 positions", model=searched(keep=1, suffix_tokens=0)),
-    Way("probed, three judged", "probed, one length", model=searched(keep=3)),
-    Way("probed, six judged", "probed, three judged", model=searched(keep=6)),
+    Way("lengths raced and judged", "no end, 8 positions", model=searched()),
+    Way("raced, not judged", "lengths raced and judged", model=searched(suffix_tokens=0)),
     Way(
-        "three judged by their own tokens",
-        "probed, three judged",
-        model=searched(keep=3, suffix_tokens=0),
-    ),
-    Way(
-        "three judged as accepted",
-        "probed, three judged",
-        model=searched(keep=3, leave_one_out=False),
-    ),
-    Way(
-        "written through, three judged",
-        "probed, three judged",
-        model=searched(keep=3, through_tokens=24),
+        "judged as accepted",
+        "lengths raced and judged",
+        model=searched(leave_one_out=False),
     ),
     Way("the true length", "no end, 8 positions", model=_NO_END, tokens=-1),
     Way("an end token", "no end, 24 positions"),
