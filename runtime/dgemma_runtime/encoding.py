@@ -82,7 +82,8 @@ def encode_request(
         tail_tokens: Tokens wanted of the text after the last span.
         start_ids: Special tokens the model wants before every prefix.
         heal_words: Give the last token of a word before the first span to it; whoever denoises must
-            then let only tokens stand there that begin with it.
+            then let only tokens stand there that begin with it. Not for a span of a named number
+            of positions.
 
     Raises:
         DenoiseFailed: ``context_too_long`` when what may not be cut has more than
@@ -95,6 +96,9 @@ def encode_request(
     file, block = (file, block + before) if prompt.whole else (file + before, block)
     given = ""
     if first < len(segments):
+        # Who names a number of positions means those of the text that is to come.
+        span = segments[first]
+        heal_words = heal_words and isinstance(span, Free) and span.tokens is None
         if block:
             block, given = _give(codec, block, words=heal_words)
         else:

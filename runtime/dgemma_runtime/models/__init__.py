@@ -215,6 +215,8 @@ def read_diffusion_gemma_spec(folder: Path) -> ModelSpec:
             context_tokens=min(_CONTEXT_TOKENS, max(0, prefix // 4)),
             spans=_SPANS,
         ),
+        heal_words=True,
+        search=LengthSearch(),
     )
 
 

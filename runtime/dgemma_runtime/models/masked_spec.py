@@ -1,7 +1,7 @@
 """The spec of a causal checkpoint that was retrained to see both ways, from its JSON files.
 
 Open-dCoder is one: Qwen2's class and a mask token. It has no token that ends a span, so it fills
-what it is given, and a span ends where its lines are used up. No torch here.
+what it is given, and the length of a span is searched for. No torch here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dgemma_runtime.canvas import Layout
-from dgemma_runtime.models.base import Acceptance, ModelSpec, Noise, NoiseKind, SamplerConfig
+from dgemma_runtime.models.base import (
+    Acceptance,
+    LengthSearch,
+    ModelSpec,
+    Noise,
+    NoiseKind,
+    SamplerConfig,
+)
 from dgemma_wire.errors import ModelError
 from dgemma_wire.messages import ModelLimits
 
@@ -88,6 +95,8 @@ def make_masked_spec(
         ),
         end_ids=ends,
         dims=tuple(dims.items()),
+        heal_words=True,
+        search=LengthSearch(),
     )
 
 
