@@ -3,7 +3,7 @@
 Two ladders. The first is of a model that cannot end a span, which the embedded one becomes when its
 end token is taken away: a span of a fixed length, of a searched one, of the true one, and then the
 end token it was taught. The second goes from what the runtime answers to what a person is shown:
-the server's rules, a word begun anew, mending, a second drafter, more candidates, silence when
+the server's rules, mending, more candidates, a second drafter, a word begun anew, silence when
 unsure. Every way has a runtime of its own, which reads it from the ``model.json`` of a copy of the
 model's folder. Rows of a benchmark that brings tests count as passed when those pass.
 """
@@ -67,35 +67,28 @@ def searched(**changes: Any) -> Mapping[str, Any]:
     return {**_NO_END, "search": {**_SEARCH, **changes}}
 
 
+_ALL: Mapping[str, Any] = {"show_unsure": True}
+_ANEW: Mapping[str, Any] = {"heal_words": True}
+_STEP: Mapping[str, Any] = {"sampler": {"run_confidence": 2.0}}
+
 WAYS = (
-    Way("no end, 24 positions", model=_NO_END, tokens=24),
-    Way("no end, 8 positions", model=_NO_END, tokens=8),
-    Way("lengths raced and judged", "no end, 8 positions", model=searched()),
+    Way("8 positions", model=_NO_END, tokens=8),
+    Way("24 positions", model=_NO_END, tokens=24),
+    Way("lengths raced and judged", "8 positions", model=searched()),
     Way("raced, not judged", "lengths raced and judged", model=searched(suffix_tokens=0)),
-    Way(
-        "judged as accepted",
-        "lengths raced and judged",
-        model=searched(leave_one_out=False),
-    ),
-    Way("the true length", "no end, 8 positions", model=_NO_END, tokens=-1),
-    Way("an end token", "no end, 24 positions"),
-    Way("one token a step", "an end token", model={"sampler": {"run_confidence": 2.0}}),
-    Way("runs over 0.9", "an end token", model={"sampler": {"run_confidence": 0.9}}),
-    Way("a word begun anew", "an end token", model={"heal_words": True}),
-    Way("the server's rules", "an end token", options=_SERVED),
-    Way("and mending", "the server's rules", options={**_SERVED, "mend": "usual"}),
-    Way("and three candidates", "the server's rules", options={**_SERVED, "candidates": 3}),
-    Way("and a second drafter", "the server's rules", options={**_SERVED, "second_opinion": True}),
-    Way("all that ships", "the server's rules", options={"show_unsure": True}),
-    Way(
-        "all, a word begun anew",
-        "all that ships",
-        {"heal_words": True},
-        None,
-        {"show_unsure": True},
-    ),
-    Way("all, in 400 ms", "all that ships", options={"show_unsure": True, "deadline_ms": 400}),
-    Way("all, silent when unsure", "all that ships", options={}),
+    Way("judged as accepted", "lengths raced and judged", model=searched(leave_one_out=False)),
+    Way("the true length", "8 positions", model=_NO_END, tokens=-1),
+    Way("an end token, a token a step", "24 positions", model=_STEP),
+    Way("confident runs", "an end token, a token a step"),
+    Way("a word begun anew", "confident runs", model=_ANEW),
+    Way("the server's rules", "confident runs", options=_SERVED),
+    Way("rules and mending", "the server's rules", options={**_SERVED, "mend": "usual"}),
+    Way("rules, three candidates", "the server's rules", options={**_SERVED, "candidates": 3}),
+    Way("rules, two drafters", "the server's rules", options={**_SERVED, "second_opinion": True}),
+    Way("rules, mending, two drafters", "the server's rules", options=_ALL),
+    Way("all that ships", "rules, mending, two drafters", model=_ANEW, options=_ALL),
+    Way("all, in 400 ms", "all that ships", model=_ANEW, options={**_ALL, "deadline_ms": 400}),
+    Way("all, silent when unsure", "all that ships", model=_ANEW, options={}),
 )
 
 
@@ -119,7 +112,7 @@ def folder_of(way: Way, home: Path) -> Path:
     folder = home / way.name.replace(" ", "-").replace(",", "")
     shutil.copytree(embedded_folder(), folder)
     path = folder / "model.json"
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(path.read_text(encoding="utf-8")) | {"heal_words": False}
     for key, value in way.model.items():
         data[key] = {**data.get(key, {}), **value} if isinstance(value, Mapping) else value
     path.write_text(json.dumps(data), encoding="utf-8")
