@@ -4,9 +4,10 @@
 
 The folder may hold any DiffusionGemma that was trained on ``language.py``; without ``--model`` it
 is the one among the tests. Every row is one job through the engine, as the runtime would run it, in
-this process. A device is a function from a row to a request; for one more line in the table add it
-to ``DEVICES``. The last three columns: how often the answer has as many tokens as the middle, and
-how often its score and its doubts put a right answer before a wrong one (0.00: not measured).
+this process. A device is a function from a row to a request, a search for lengths, or numbers of
+the loop; for one more line in the table add it to ``DEVICES``, ``SEARCHES`` or ``SAMPLERS``. The
+last three columns: how often the answer has as many tokens as the middle, and how often its score
+and its doubts put a right answer before a wrong one (0.00: not measured).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,7 +29,9 @@ from language import Row
 
 from dgemma_runtime.engine import make_engine
 from dgemma_runtime.engine.base import Engine
+from dgemma_runtime.engine.diffusion import DiffusionEngine
 from dgemma_runtime.job import Job
+from dgemma_runtime.models.base import LengthSearch
 from dgemma_wire.messages import Candidate, Clamped, Denoise, Free
 from dgemma_wire.settings import RuntimeSettings
 
@@ -67,10 +71,31 @@ DEVICES: dict[str, Device] = {
     "fixed 16": fixed(16),
     "fixed 24": fixed(24),
     "fixed 32": fixed(32),
-    "length left open": lambda row: ask(row, Free()),
     "start, half noise": warm(0.5),
     "true length, doubts": lambda row: ask(row, Free(tokens=row.tokens), doubt=True),
 }
+
+SEARCHES: dict[str, LengthSearch] = {
+    "searched": LengthSearch(),
+    "searched, not judged": LengthSearch(suffix_tokens=0),
+    "searched, 16 behind": LengthSearch(suffix_tokens=16),
+    "searched, as accepted": LengthSearch(leave_one_out=False),
+    "searched, 3 to the end": LengthSearch(keeps=(12, 6, 3)),
+    "searched, coarse grid": LengthSearch(grid=(1, 2, 3, 4, 6, 8, 12, 16, 20, 24)),
+    "searched, one is enough": LengthSearch(patience=0),
+    "searched, and written on": LengthSearch(through_tokens=24),
+}
+"""What finds the length of a span of no named number."""
+
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "true length, bound 0.02": {"entropy_bound": 0.02},
+    "true length, bound 0.5": {"entropy_bound": 0.5},
+    "true length, never early": {"stable_steps": 99},
+    "true length, stop diluted": {"settled_entropy": 0.005 * 64 / 8},
+}
+"""What the loop accepts and when it stops; diluted is a mean over the canvas, clamped rows too."""
+
+NAMES = (*DEVICES, *SEARCHES, *SAMPLERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +114,11 @@ class Outcome:
     ms: float
 
 
-def load(folder: Path, threads: int = 1) -> Engine:
+def load(folder: Path, threads: int = 1) -> DiffusionEngine:
     """Load a checkpoint into an engine of its own, on the CPU."""
     settings = RuntimeSettings(model=str(folder), device="cpu", dtype="float32", threads=threads)
     engine = make_engine(settings, clock=time.monotonic)
+    assert isinstance(engine, DiffusionEngine)
     engine.load(lambda progress: None)
     return engine
 
@@ -102,6 +128,31 @@ def fill(engine: Engine, request: Denoise) -> tuple[tuple[Candidate, ...], int, 
     job = Job(1, request, time.monotonic())
     answer = engine.denoise(job, lambda draft: None)
     return answer.candidates, len(answer.timings.step_ms), answer.timings.total_ms
+
+
+@contextmanager
+def changed(engine: DiffusionEngine, **changes: Any) -> Iterator[None]:
+    """Have an engine's model be another in some fields of its spec."""
+    before = engine._spec
+    engine._spec = replace(before, **changes)
+    try:
+        yield
+    finally:
+        engine._spec = before
+
+
+def measure_named(
+    engine: DiffusionEngine, rows: Sequence[Row], name: str, seed: int
+) -> list[Outcome]:
+    """Fill rows by the device of a name."""
+    if name in SEARCHES:
+        with changed(engine, search=SEARCHES[name]):
+            return measure(engine, rows, lambda row: ask(row, Free()), seed)
+    if name in SAMPLERS:
+        sampler = replace(engine._spec.sampler, **SAMPLERS[name])
+        with changed(engine, sampler=sampler):
+            return measure(engine, rows, DEVICES["true length"], seed)
+    return measure(engine, rows, DEVICES[name], seed)
 
 
 def measure(engine: Engine, rows: Sequence[Row], device: Device, seed: int) -> list[Outcome]:
@@ -167,7 +218,7 @@ def line(name: str, told: dict[str, Any]) -> str:
         for a, b in BUCKETS
     )
     return (
-        f"{name:<24}{told['exact'] * 100:7.1f}{shares}{told['passes']:8.1f}"
+        f"{name:<26}{told['exact'] * 100:7.1f}{shares}{told['passes']:8.1f}"
         f"{told['settled'] * 100:9.0f}{told['ms']:8.0f}"
         f"{told['right length'] * 100:8.0f}{told['score tells apart'] or 0:8.2f}"
         f"{told['doubt tells apart'] or 0:8.2f}"
@@ -181,19 +232,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", action="append", choices=DEVICES, help="all of them without")
+    parser.add_argument("--device", action="append", choices=NAMES, help="all of them without")
     parser.add_argument("--out", type=Path, help="a JSON file for every row's outcome")
     arguments = parser.parse_args()
     rows = language.rows(arguments.seed, arguments.rows)
     engine = load(arguments.model, arguments.threads)
     heads = "".join(f"{f'{a}-{b}':>7}" for a, b in BUCKETS)
     print(
-        f"{'exact match, %':<24}{'all':>7}{heads}{'passes':>8}{'settled':>9}{'ms':>8}"
+        f"{'exact match, %':<26}{'all':>7}{heads}{'passes':>8}{'settled':>9}{'ms':>8}"
         f"{'length':>8}{'score':>8}{'doubt':>8}"
     )
     kept: dict[str, Any] = {}
-    for name in arguments.device or DEVICES:
-        outcomes = measure(engine, rows, DEVICES[name], arguments.seed)
+    for name in arguments.device or NAMES:
+        outcomes = measure_named(engine, rows, name, arguments.seed)
         told = summary(outcomes)
         print(line(name, told), flush=True)
         kept[name] = told | {"outcomes": [asdict(o) for o in outcomes]}
