@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,13 @@ from dgemma_runtime.canvas import ClampedIds, FreeSlots, Layout, lay_out  # noqa
 from dgemma_runtime.engine import lengths, loop  # noqa: E402
 from dgemma_runtime.engine.passes import answer  # noqa: E402
 from dgemma_runtime.engine.state import Problem, State  # noqa: E402
-from dgemma_runtime.models.base import Noise, NoiseKind  # noqa: E402
+from dgemma_runtime.models.base import (  # noqa: E402
+    Acceptance,
+    LengthSearch,
+    Noise,
+    NoiseKind,
+    SamplerConfig,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -84,36 +91,84 @@ def test_a_draft_that_goes_over_is_cut_before_what_follows(middle: str, suffix: 
         assert "".join(middle[:at].split()) == "".join(middle.split())
 
 
-def test_probes_are_compared_after_what_length_alone_does() -> None:
-    probes = [lengths.Probe(n, -0.5 * math.log(n)) for n in (1, 2, 4, 8)]
-    assert lengths.ranked(probes, 0.0) == [1, 2, 4, 8]
-    assert lengths.ranked([*probes, lengths.Probe(6, -0.5 * math.log(6) + 0.1)], -0.5)[0] == 6
-    even = [lengths.Probe(n, -1.0) for n in (8, 2)]
-    assert lengths.ranked(even, 0.0) == [2, 8]
+def runner(tokens: int, sureness: float = 0.0) -> lengths.Runner:
+    each = lengths.start(canvas_of(tokens), NOISE, torch.Generator())
+    each.sureness = sureness
+    return each
 
 
-def test_neighbours_take_what_room_is_left() -> None:
-    assert lengths.spread([6, 2], 8, 3) == [6, 2, 7]
-    assert lengths.spread([1], 8, 3) == [1, 2]
-    assert lengths.spread([8], 8, 3) == [8, 7]
-    assert lengths.spread([5, 5, 9], 8, 4) == [5, 6, 4, 8]
-    assert lengths.spread([], 8, 3) == []
+def test_lengths_are_compared_after_what_length_alone_does() -> None:
+    field = [runner(n, -0.5 * math.log(n)) for n in (1, 2, 4, 8)]
+    assert [each.tokens for each in lengths.ranked(field, 0.0)] == [1, 2, 4, 8]
+    field.append(runner(6, -0.5 * math.log(6) + 0.1))
+    assert lengths.ranked(field, -0.5)[0].tokens == 6
+    assert [each.tokens for each in lengths.ranked([runner(8), runner(2)], 0.0)] == [2, 8]
 
 
-def test_a_probe_reads_every_length_in_one_pass() -> None:
-    def sure_of_three(canvas: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        made = torch.zeros(len(rows), VOCAB)
-        made[:, 5] = 9.0 if len(rows) == 3 else 1.0
-        return made
+def test_neighbours_are_those_that_were_not_tried() -> None:
+    assert lengths.neighbours(6, [1, 2, 4, 6, 8], 8) == [3, 5, 7]
+    assert lengths.neighbours(1, [1, 2, 3, 4], 8) == []
+    assert lengths.neighbours(8, [8], 9) == [5, 6, 7, 9]
 
+
+def sure_of_three(canvas: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Sure of every token of a span of three, in no other."""
+    made = torch.zeros(len(rows), VOCAB)
+    span = (canvas == 9).nonzero()[0].item() - 1
+    made[:, 5] = 12.0 if span == 3 else 1.0
+    return made
+
+
+def raced(
+    search: LengthSearch, wide: int = 8, steps: int = 99
+) -> tuple[list[lengths.Runner], TableAdapter, list[int]]:
     adapter = TableAdapter(sure_of_three)
-    asks = lengths.probe([canvas_of(n) for n in (1, 3, 6)], Prefix(), NOISE, torch.Generator())
-    found = answer(adapter, asks)
-    assert [each.tokens for each in found] == [1, 3, 6]
-    assert lengths.ranked(found, 0.0)[0] == 3
-    for canvas, tokens in zip(adapter.canvases, (1, 3, 6), strict=True):
-        assert (canvas == MASK).sum() == tokens
+    config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None, run_confidence=0.9)
+    field: list[int] = []
+
+    def go_on(left: Sequence[lengths.Runner]) -> bool:
+        field.append(len(left))
+        return len(field) <= steps
+
+    asks = lengths.race(
+        adapter,
+        Prefix(),
+        [runner(n) for n in (1, 2, 3, 6)],
+        NOISE,
+        config,
+        search,
+        go_on,
+        lambda: None,
+        wide,
+    )
+    return answer(adapter, asks), adapter, field
+
+
+@pytest.mark.parametrize("wide", [1, 3, 8])
+def test_the_length_that_the_model_is_sure_of_wins(wide: int) -> None:
+    left, adapter, field = raced(LengthSearch(keeps=(3, 1), slopes=(0.0, 0.0), patience=3), wide)
+    assert [each.tokens for each in left] == [3]
+    assert left[0].state.settled
+    assert field[:3] == [4, 3, 1]
+    for canvas in adapter.canvases:
         assert canvas[-3:].tolist() == [9, 10, 11]
+        assert canvas[0] == 4
+
+
+def test_a_race_is_over_some_steps_after_the_first_is_done() -> None:
+    everybody = LengthSearch(keeps=(9,), slopes=(0.0,), patience=1)
+    left, _, field = raced(everybody)
+    assert left[0].tokens == 3
+    steps = {each.tokens: each.state.steps for each in left}
+    assert steps[3] == 1  # all at once
+    assert steps[6] == 2
+    assert len(field) == 3
+
+
+def test_a_race_that_is_ended_has_drafts() -> None:
+    left, _, _ = raced(LengthSearch(keeps=(9,), slopes=(0.0,), patience=9), steps=1)
+    assert all(each.state.steps == 1 for each in left)
+    assert all((each.state.best[each.problem.rows] == 5).all() for each in left)
 
 
 @pytest.mark.parametrize("leave_one_out", [True, False])

@@ -87,6 +87,13 @@ def test_work_side_by_side_shares_its_passes_and_keeps_its_results_apart() -> No
     assert answer(adapter, side_by_side([])) == []
 
 
+def test_a_pass_of_many_canvases_is_made_of_some_at_a_time() -> None:
+    adapter = Batching()
+    found = predict(adapter, [a_pass(value) for value in range(20)])
+    assert [float(each) for each in found] == list(range(20))
+    assert adapter.sizes == [8, 8, 4]
+
+
 def test_work_side_by_side_is_closed_when_one_of_it_fails() -> None:
     closed: list[str] = []
 
@@ -124,9 +131,7 @@ def run(
     """The jobs in the order of their ends, with what they ended with."""
     freed: list[str] = []
     jobs = {number: job(number) for number in work}
-    together = Together(
-        lambda each: Begun(adapter, work[each.peer]), lambda: freed.append("freed")
-    )
+    together = Together(lambda each: Begun(adapter, work[each.peer]), lambda: freed.append("freed"))
     ended = together.add(list(jobs.values()))
     while together:
         ended += together.round()

@@ -202,6 +202,19 @@ def prefixes_kept(counts: Counts, spec: ModelSpec, free: int, number: int) -> in
     return max(1, min(KEPT_PREFIXES, room // max(1, each)))
 
 
+def room_beside_weights(counts: Counts, spec: ModelSpec, free: int, number: int) -> int:
+    """Return what is left of ``free`` bytes beside one prefix and the longest denoise step.
+
+    Args:
+        counts: Of a loaded model.
+        spec: Its limits.
+        free: Bytes of the device that are free with the weights on it.
+        number: Bytes of an activation.
+    """
+    prefix = spec.limits.prefix_tokens * counts.prefix_numbers * number
+    return free - prefix - _working_bytes(counts, spec, on_gpu=True, number=number)
+
+
 def _working_bytes(counts: Counts, spec: ModelSpec, *, on_gpu: bool, number: int) -> int:
     """Return what the wider of a denoise step and a pass takes while it runs."""
     rows, tokens = spec.limits.canvas_tokens, 1024 if on_gpu else 128

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgemma_runtime import environment
+from dgemma_runtime.catalog.packed import packed_directory
 from dgemma_runtime.engine.asked import Asked, check_request, read_request
 from dgemma_runtime.engine.base import (
     Answer,
@@ -36,12 +37,15 @@ from dgemma_runtime.engine.work import (
 from dgemma_runtime.job import Job
 from dgemma_runtime.models import adapter_loader
 from dgemma_runtime.models.base import ModelSpec, NoiseKind, WarmsUp
+from dgemma_runtime.models.loading import Loading, LoadReport
 from dgemma_runtime.text import load_codec
 from dgemma_wire.errors import DenoiseFailed, FailureCode, ModelError
 from dgemma_wire.messages import Denoise, Draft, Renoise, RuntimeState, Timings, Weigh
 from dgemma_wire.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    import torch
+
     from dgemma_runtime.engine.passes import Asks
     from dgemma_runtime.engine.together import Begun
     from dgemma_runtime.models.base import ModelAdapter
@@ -132,13 +136,14 @@ class DiffusionEngine:
         report(LoadProgress(RuntimeState.LOADING, f"Loading {self.model} onto {chosen.name}."))
         started = self._clock()
         spec, chosen = with_weight_form(self._spec, self._settings.dtype, place, chosen)
+        loading = Loading(_tell(report), packed_directory(self._cache_dir))
         try:
             with torch.inference_mode():
-                adapter = adapter_loader(spec.architecture)(spec, path, place, dtype)
+                adapter = adapter_loader(spec.architecture)(spec, path, place, dtype, loading)
                 controls = self._spec.prompt.controls
                 codec = load_codec(self._spec.folder / "tokenizer.json", controls)
                 # Before room is given to prefixes: what is prepared takes memory too.
-                self._warm_up(adapter, report)
+                self._warm_up(adapter, place, dtype, report)
         except Exception as error:
             if devices.is_out_of_memory(error):
                 devices.free_memory()
@@ -176,14 +181,21 @@ class DiffusionEngine:
         report(LoadProgress(RuntimeState.READY, f"{self.model} is ready.", 1.0))
         return chosen
 
-    def _warm_up(self, adapter: ModelAdapter, report: Callable[[LoadProgress], None]) -> None:
+    def _warm_up(
+        self,
+        adapter: ModelAdapter,
+        place: torch.device,
+        dtype: torch.dtype,
+        report: Callable[[LoadProgress], None],
+    ) -> None:
         if not isinstance(adapter, WarmsUp):
             return
+        from dgemma_runtime.engine.room import room_for_recordings
 
         def tell(share: float, text: str) -> None:
             report(LoadProgress(RuntimeState.LOADING, text, share))
 
-        adapter.warm_up(tell)
+        adapter.warm_up(tell, room_for_recordings(self._spec, place, dtype))
         log.info("denoise steps run as %s", adapter.step_path)
 
     def unload(self) -> None:
@@ -322,6 +334,15 @@ class DiffusionEngine:
                 doubt_ms=work.doubt_ms,
             ),
         )
+
+
+def _tell(report: Callable[[LoadProgress], None]) -> LoadReport:
+    """Return what tells how far a part of the load is."""
+
+    def tell(share: float, text: str) -> None:
+        report(LoadProgress(RuntimeState.LOADING, text, share))
+
+    return tell
 
 
 def _none(_: int) -> Sequence[Job]:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from dgemma_runtime.canvas import Canvas
 from dgemma_runtime.engine import loop, sampler
@@ -76,6 +76,8 @@ def race(
     config: SamplerConfig,
     search: LengthSearch,
     go_on: Callable[[Sequence[Runner]], bool],
+    between: Callable[[], None],
+    wide: int,
 ) -> Asks[list[Runner]]:
     """Denoise canvases of several lengths in step, the least sure ones leaving early.
 
@@ -90,6 +92,8 @@ def race(
         config: The numbers of the loop.
         search: How many stay after each of the first steps.
         go_on: Asked before every step with those that are still in it; may raise to leave.
+        between: Called between two passes of a step; may raise to leave.
+        wide: Canvases of one pass.
 
     Returns:
         Those that are left, the surest first.
@@ -105,8 +109,12 @@ def race(
         ]
         if not open_ or steps == over:
             break
-        asked = [loop.pass_of(each.problem, each.state, prefix, noise) for each in open_]
-        every = yield asked
+        every: list[Tensor] = []
+        for first in range(0, len(open_), wide):
+            between()
+            some = open_[first : first + wide]
+            asked = [loop.pass_of(each.problem, each.state, prefix, noise) for each in some]
+            every += yield asked
         entropies = [sampler.entropies(logits).mean() for logits in every]
         for each, logits in zip(open_, every, strict=True):
             each.state = loop.advance(

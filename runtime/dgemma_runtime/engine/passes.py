@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from dgemma_runtime.models.base import CanvasPass, ModelAdapter, ReadsTogether
+from dgemma_runtime.models.base import MOST_TOGETHER, CanvasPass, ModelAdapter, ReadsTogether
 
 T = TypeVar("T")
 
@@ -23,9 +23,10 @@ What is sent may be written to."""
 
 
 def predict(adapter: ModelAdapter, passes: Sequence[CanvasPass]) -> list[Tensor]:
-    """Run passes, all in one where the model can."""
+    """Run passes, as many in one as the model and ``MOST_TOGETHER`` allow."""
     if len(passes) > 1 and isinstance(adapter, ReadsTogether):
-        return adapter.denoise_together(passes)
+        parts = [passes[at : at + MOST_TOGETHER] for at in range(0, len(passes), MOST_TOGETHER)]
+        return [logits for part in parts for logits in adapter.denoise_together(part)]
     return [adapter.denoise(each.canvas, each.prefix, each.rows, each.feedback) for each in passes]
 
 

@@ -12,6 +12,7 @@ from dgemma_runtime.catalog.memory_plan import (
     choose_form,
     counts_of,
     prefixes_kept,
+    room_beside_weights,
 )
 from dgemma_runtime.engine.base import Device
 from dgemma_runtime.models.base import ModelSpec
@@ -60,3 +61,22 @@ def room_for_prefixes(spec: ModelSpec, place: torch.device, dtype: torch.dtype) 
         return KEPT_PREFIXES
     log.info("%.1f GB are free beside the model: up to %d prefixes are kept", free / 1e9, kept)
     return kept
+
+
+def room_for_recordings(spec: ModelSpec, place: torch.device, dtype: torch.dtype) -> int | None:
+    """Return the bytes that prepared steps may take beside a loaded model; ``None`` for any number.
+
+    What its plan needs - a prefix and the longest denoise step - comes first.
+
+    Args:
+        spec: A model that is loaded.
+        place: Where.
+        dtype: Of its activations.
+    """
+    if place.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(place)
+    try:
+        return room_beside_weights(counts_of(spec), spec, free, dtype.itemsize)
+    except ModelError:  # its files do not tell its sizes
+        return None

@@ -18,7 +18,7 @@ from dgemma_runtime.engine.asked import candidate_seed
 from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.reading import read_spans
 from dgemma_runtime.engine.work import Drafted, Found, Laid, Work, check_time
-from dgemma_runtime.models.base import LengthSearch
+from dgemma_runtime.models.base import MOST_TOGETHER, LengthSearch
 from dgemma_wire.messages import Denoise
 
 
@@ -99,7 +99,15 @@ def _race(
 
     return (
         yield from lengths.race(
-            work.adapter, work.prefix, runners, spec.noise, spec.sampler, search, go_on
+            work.adapter,
+            work.prefix,
+            runners,
+            spec.noise,
+            spec.sampler,
+            search,
+            go_on,
+            work.job.check,
+            MOST_TOGETHER if work.width > 1 else 1,
         )
     )
 
@@ -125,7 +133,10 @@ def _laid(work: Work, tokens: int, *, clamped: bool = True) -> Laid:
     ]
     if not clamped:
         segments = segments[: segments.index(FreeSlots(tokens)) + 1]
-    _, canvas = lay_out(work.asked.source.request.prefix_ids, segments, work.spec.layout)
+    search, layout = work.spec.search, work.spec.layout
+    assert search is not None
+    layout = replace(layout, tail_tokens=min(layout.tail_tokens, search.tail_tokens))
+    _, canvas = lay_out(work.asked.source.request.prefix_ids, segments, layout)
     return Laid(canvas, work.laid.spans)
 
 

@@ -94,11 +94,13 @@ class LengthSearch:
     See ``engine.lengths``.
 
     Attributes:
-        grid: Lengths that start, as far as the model fills them.
+        grid: Lengths that start, ascending, as far as the model fills them. Their sum is the rows
+            of logits that a device must hold.
         keeps: How many lengths are left after each of the first steps.
         slopes: Nats of sureness that come with the logarithm of the length alone, at each of those
             steps; as many as ``keeps``.
         patience: Steps that the others are given once one is settled.
+        tail_tokens: Most clamped positions behind a span that races.
         suffix_tokens: Tokens behind the span that judge a draft; 0 leaves it to the span's own.
         leave_one_out: Judge the span's tokens without themselves in the canvas.
         through_tokens: Positions beyond the model's own span of a draft that writes on into what
@@ -106,10 +108,11 @@ class LengthSearch:
         through_steps: Denoise steps of that draft.
     """
 
-    grid: tuple[int, ...] = (*range(1, 25), 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
+    grid: tuple[int, ...] = (*range(1, 25), 28, 32, 40, 48, 64)
     keeps: tuple[int, ...] = (12, 8, 6)
     slopes: tuple[float, ...] = (-0.2, -0.1, 0.0)
     patience: int = 4
+    tail_tokens: int = 32
     suffix_tokens: int = 4
     leave_one_out: bool = True
     through_tokens: int = 0
@@ -256,6 +259,11 @@ class ModelAdapter(Protocol):
         ...
 
 
+MOST_TOGETHER = 8
+"""Canvases of one pass. More would be no faster: with so many rows a GPU computes longer than it
+reads weights. And passes with few shapes can be recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class CanvasPass:
     """One canvas of a pass over several; the fields are the arguments of ``denoise``."""
@@ -290,8 +298,14 @@ class WarmsUp(ModelAdapter, Protocol):
         """How steps run, and why, in a few words."""
         ...
 
-    def warm_up(self, report: Callable[[float, str], None]) -> None:
-        """Prepare the usual steps; reports the share that is done, with a line for a person."""
+    def warm_up(self, report: Callable[[float, str], None], room: int | None = None) -> None:
+        """Prepare the usual steps; reports the share that is done, with a line for a person.
+
+        Args:
+            report: Called with the share, 0 to 1, and the line.
+            room: Bytes of device memory that this may take; ``None`` for any number. Steps that
+                need more are not prepared, and run all the same.
+        """
         ...
 
     def release(self) -> None:

@@ -21,7 +21,7 @@ from transformers.models.diffusion_gemma.modeling_diffusion_gemma import (
     DiffusionGemmaForBlockDiffusion,
 )
 
-from dgemma_runtime.models.base import CanvasPass, ModelSpec, PrefixState
+from dgemma_runtime.models.base import MOST_TOGETHER, CanvasPass, ModelSpec, PrefixState
 from dgemma_runtime.models.gemma import attention
 from dgemma_runtime.models.gemma.buckets import EXACT, FEW, Buckets, Shape, fit
 from dgemma_runtime.models.gemma.decoder import Feedback, Inputs, predict
@@ -30,6 +30,7 @@ from dgemma_runtime.models.gemma.graphs import CudaGraphs, Recorder, Recordings
 from dgemma_runtime.models.gemma.prefix import GemmaPrefix, empty_prefix
 from dgemma_runtime.models.gemma.seats import Seats, layer_windows
 from dgemma_runtime.models.gemma.step import Exchange, FixedPass
+from dgemma_runtime.models.loading import QUIETLY, Loading
 from dgemma_runtime.models.packed.forms import WeightForm
 from dgemma_runtime.models.packed.load import load
 
@@ -125,15 +126,17 @@ class DiffusionGemma:
         self._exchanges.clear()
         return _in_order(fixed or {})
 
-    def warm_up(self, report: Callable[[float, str], None]) -> None:
-        """Record the passes that requests mostly want; does nothing where none are recorded.
-
-        Args:
-            report: Called with the share that is done, 0 to 1, and what is being done.
-        """
+    def warm_up(self, report: Callable[[float, str], None], room: int | None = None) -> None:
+        """Record the passes that requests mostly want; see ``WarmsUp``."""
         if not self._recordings.records:
             return
         shapes = self._usual_shapes()
+        wanted = self.recorded_bytes(shapes[0])
+        if room is not None and wanted > room:
+            self._recordings.stop(
+                f"recorded steps take {wanted / 1e9:.1f} GB, and {max(0, room) / 1e9:.1f} are left"
+            )
+            return
         for number, shape in enumerate(shapes):
             report(number / len(shapes), f"Recording denoise steps ({number + 1}/{len(shapes)}).")
             try:
@@ -145,6 +148,15 @@ class DiffusionGemma:
                 self.release()
                 break
         report(1.0, f"Denoise steps run as {self.step_path}.")
+
+    def recorded_bytes(self, shape: Shape) -> int:
+        """Return what recorded passes up to some shape take, their scratch by estimate."""
+        weight: Any = self.model.model.decoder.embed_tokens.weight
+        seat = Seats.size_of(
+            self.model, shape.prefix_tokens, max(shape.rows_of_prefix, self._canvas_rows)
+        )
+        exchange = shape.rows * weight.shape[0] * (weight.itemsize + 4)
+        return round(1.25 * (seat + exchange))
 
     def release(self) -> None:
         """Give up all memory but the weights; recordings are made again when they are needed."""
@@ -160,8 +172,14 @@ class DiffusionGemma:
         prefixes.append(fit(longest, FEW.prefix_tokens))
         return [
             Shape(1, canvases, canvas, prefix, rows, fed)
-            for canvases, rows in ((4, 128), (1, 64))  # the largest first: it makes the room
-            for canvas in (256, 64)
+            # The largest first: it makes the room. The one of many canvases is that of a race.
+            for canvases, rows, canvas in (
+                (MOST_TOGETHER, 256, 64),
+                (4, 128, 256),
+                (4, 128, 64),
+                (1, 64, 256),
+                (1, 64, 64),
+            )
             for prefix in reversed(prefixes)
             for fed in (False, True)
         ]
@@ -310,16 +328,22 @@ def _own(prefix: PrefixState) -> GemmaPrefix:
 
 
 def load_adapter(
-    spec: ModelSpec, base: Path, device: torch.device, dtype: torch.dtype
+    spec: ModelSpec,
+    base: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    loading: Loading = QUIETLY,
 ) -> DiffusionGemma:
     """Read the text part of a checkpoint from the folder ``base``; the vision tower stays there.
+
+    Packed weights are kept where ``loading`` says, and the next time read from there.
 
     Raises:
         ModelError: A file or a weight is missing, broken, or does not fit the class.
     """
     form = WeightForm(spec.weight_form or WeightForm.PLAIN)
     return DiffusionGemma(
-        load(base, form, device, dtype),
+        load(base, form, device, dtype, loading),
         prefix_tokens=spec.limits.prefix_tokens,
         canvas_rows=4 * spec.limits.canvas_tokens,
     )

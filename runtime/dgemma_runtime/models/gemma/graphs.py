@@ -124,7 +124,11 @@ class Recordings:
     def give_up(self, error: Exception) -> None:
         """Record nothing any more, because of an error."""
         text = str(error).strip().splitlines()
-        self._reason = f"recording failed: {text[0] if text else type(error).__name__}"
+        self.stop(f"recording failed: {text[0] if text else type(error).__name__}")
+
+    def stop(self, reason: str) -> None:
+        """Record nothing any more."""
+        self._reason = reason
         self._recorder = None
         self._kept.clear()
         gc.collect()  # graphs hold device memory

@@ -52,6 +52,20 @@ class Seats:
             shape = (2, prefixes, heads, room, attention.head_dim)
             self._stores.append(decoder.embed_tokens.weight.new_zeros(shape))
 
+    @staticmethod
+    def size_of(
+        model: DiffusionGemmaForBlockDiffusion, prefix_tokens: int, canvas_rows: int
+    ) -> int:
+        """Return the bytes of one seat."""
+        decoder: Any = model.model.decoder
+        numbers = 0
+        for window, layer in zip(layer_windows(model), decoder.layers, strict=True):
+            attention = layer.self_attn
+            heads = attention.config.num_attention_heads // attention.num_key_value_groups
+            room = canvas_rows + tokens_held(prefix_tokens, window)
+            numbers += 2 * heads * room * attention.head_dim
+        return numbers * decoder.embed_tokens.weight.itemsize
+
     def take(self, prefixes: Sequence[GemmaPrefix]) -> list[int]:
         """Copy prefixes in, where they do not lie here already; return the seat of each.
 
