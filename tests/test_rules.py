@@ -33,12 +33,12 @@ WITHOUT_TORCH += ["environment", "prompt/__init__", "prompt/base", "prompt/raw",
 WITHOUT_TORCH += ["engine/starts", "engine/asked", "models/masked_spec"]
 WITHOUT_TORCH += ["engine/reading", "remote/__init__", "remote/engine", "remote/servers"]
 WITHOUT_TORCH += ["remote/contract", "remote/pool", "remote/greeting"]
-WITHOUT_TORCH += ["models/checkpoint_files"]
+WITHOUT_TORCH += ["models/checkpoint_files", "models/loading"]
 WITHOUT_TORCH += [
     f"catalog/{name}"
     for name in (
         *("__init__", "command", "counts", "device_memory", "folders", "hub", "memory_plan"),
-        *("planned", "pull", "show", "transfer", "verify"),
+        *("packed", "planned", "pull", "show", "transfer", "verify"),
     )
 ]
 

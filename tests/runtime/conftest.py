@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -12,3 +14,11 @@ def one_torch_thread(request: pytest.FixtureRequest) -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packed_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is packed of tiny models is not kept in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DGEMMA_PACKED_DIR", str(tmp_path_factory.mktemp("packed")))
+        yield

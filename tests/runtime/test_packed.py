@@ -23,6 +23,7 @@ from transformers.models.diffusion_gemma import (  # noqa: E402
     DiffusionGemmaTextConfig,
 )
 
+from dgemma_runtime.models.loading import Loading  # noqa: E402
 from dgemma_runtime.models.packed.forms import FORMS, GROUP, Packed, WeightForm  # noqa: E402
 from dgemma_runtime.models.packed.grouped import multiply  # noqa: E402
 from dgemma_runtime.models.packed.grouping import BLOCK_ROWS, group  # noqa: E402
@@ -203,13 +204,26 @@ def test_a_packed_model_computes_with_the_packed_numbers(form: WeightForm, tmp_p
     assert first.self_attn.q_proj is twin.self_attn.q_proj
 
 
-def test_the_report_goes_from_shard_to_shard(tmp_path: Path) -> None:
+def test_the_report_goes_from_layer_to_layer(tmp_path: Path) -> None:
     packable_gemma().save_pretrained(tmp_path, max_shard_size="20KB")
-    seen: list[float] = []
-    load(tmp_path, WeightForm.INT4, CPU, torch.float32, seen.append)
-    assert len(seen) > 2
+    seen: list[tuple[float, str]] = []
+    loading = Loading(lambda share, text: seen.append((share, text)))
+    load(tmp_path, WeightForm.INT4, CPU, torch.float32, loading)
+    assert [text for _, text in seen[:2]] == [
+        "Packing weights as int4: 1 of 6 layers.",
+        "Packing weights as int4: 2 of 6 layers.",
+    ]
     assert seen == sorted(seen)
-    assert seen[-1] == 1.0
+    assert seen[-1] == (1.0, "Packing weights as int4: 6 of 6 layers.")
+
+
+def test_packed_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    packable_gemma().save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    lacking = "model.decoder.layers.3.experts.down_proj"
+    save_file({k: v for k, v in load_file(path).items() if k != lacking}, path)
+    with pytest.raises(ModelError, match=r"lacks model\..*layers\.3\.experts\.down_proj\."):
+        load(tmp_path, WeightForm.INT4, CPU, torch.float32)
 
 
 def shards_of(folder: Path) -> list[Path]:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dgemma_runtime import catalog
-from dgemma_runtime.catalog import CatalogModel, folders
+from dgemma_runtime.catalog import CatalogModel, folders, packed
 from dgemma_runtime.catalog.folders import Presence
 from dgemma_runtime.catalog.hub import Hub
+from dgemma_runtime.catalog.packed import KeptForm
 from dgemma_runtime.catalog.planned import planned_by_name
 from dgemma_runtime.catalog.pull import PullProgress, pull, remove
 from dgemma_runtime.catalog.show import ShowsProgress, plan_lines, size_text, write_json
@@ -59,6 +60,12 @@ def add_command(commands: Any) -> None:
             one.add_argument("--revision", help="Branch, tag or commit instead of the usual one.")
             one.add_argument(
                 "--offline", action="store_true", default=argparse.SUPPRESS, help="Fetch nothing."
+            )
+        if verb == "remove":
+            one.add_argument(
+                "--packed",
+                action="store_true",
+                help="Delete only what was packed of it; NAME may be a folder then.",
             )
 
 
@@ -108,7 +115,7 @@ def place_of(model: CatalogModel) -> _Place:
 
 
 def _list(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": model.name,
             "description": model.description,
@@ -137,18 +144,35 @@ def _list(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
                 "current": True,
             }
         )
+    kept = packed.kept_forms(packed.packed_directory())
     if arguments.json:
-        write_json(models=rows)
+        write_json(models=rows, packed=[_packed_row(form) for form in kept])
         return 0
-    width = max(len(str(row["name"])) for row in rows)
+    width = max(len(row["name"]) for row in rows)
     for row in rows:
         mark = "*" if row["current"] else " "
-        size = "" if row["sizeBytes"] is None else size_text(float(str(row["sizeBytes"])))
-        words = _Place(Path(), Presence(str(row["presence"]))).words
+        size = "" if row["sizeBytes"] is None else size_text(row["sizeBytes"])
+        words = _Place(Path(), Presence(row["presence"])).words
         print(f"{mark} {row['name']:<{width}}  {size:>8}  {words:<15}  {row['description']}")
         if row["licence"]:
             print(f"  {'':<{width}}  {row['licence']}, from {row['source']}")
+        mine = [form for form in kept if form.note.source == str(Path(row["path"]).resolve())]
+        for form in mine:
+            print(f"  {'':<{width}}  packed as {form.note.form}: {size_text(form.size)}")
+            kept.remove(form)
+    for form in kept:
+        told = f"packed as {form.note.form}: {size_text(form.size)}"
+        print(f"  {form.note.source}  {told} (`models remove --packed` deletes it)")
     return 0
+
+
+def _packed_row(form: KeptForm) -> dict[str, Any]:
+    return {
+        "source": form.note.source,
+        "form": form.note.form,
+        "sizeBytes": form.size,
+        "path": str(form.folder),
+    }
 
 
 def _pull(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
@@ -204,11 +228,13 @@ def _pull_embedded(arguments: argparse.Namespace, settings: RuntimeSettings) -> 
 def _verify(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
     name = arguments.name or settings.model
     model = catalog.find(name)
+    kept: list[KeptForm] = []
     if model is None:
         folder = Path(name).expanduser()
         if not folder.is_dir():
             raise ModelError(f"{name!r} is neither a name of `dgemma models list` nor a folder.")
         wrong = defects(folder)
+        kept = packed.kept_forms(packed.packed_directory(), folder)
         remedy = "Copy or fetch these files again."
         checked = "names, sizes and headers; there is no manifest to compare bytes with"
     elif not model.repository:
@@ -229,15 +255,25 @@ def _verify(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
 
         wrong = verify_pulled(folder, manifest, (lambda _: None) if arguments.json else seen)
         show.end()
+        kept = packed.kept_forms(packed.packed_directory(), folder)
         remedy = f"Run `dgemma models pull {name}`: it fetches what is wrong again."
         checked = f"every byte of {len(manifest.files)} files of commit {manifest.commit}"
+    broken = [what for form in kept for what in packed.damage(form)]
     if arguments.json:
-        write_json(name=name, wrong=wrong, checked=checked)
-    elif wrong:
+        write_json(name=name, wrong=wrong + broken, checked=checked)
+        return 1 if wrong or broken else 0
+    if wrong:
         print(f"{name} is damaged:\n  " + "\n  ".join(wrong) + f"\n{remedy}", file=sys.stderr)
     else:
         print(f"{name} is sound ({checked}).")
-    return 1 if wrong else 0
+    if broken:
+        remedy = f"Run `dgemma models remove --packed {name}`: the next start packs it again."
+        told = "\n  ".join(broken)
+        print(f"What is packed of it is damaged:\n  {told}\n{remedy}", file=sys.stderr)
+    elif kept:
+        forms = ", ".join(form.note.form for form in kept)
+        print(f"What is packed of it ({forms}) is sound, every byte.")
+    return 1 if wrong or broken else 0
 
 
 def _path(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
@@ -254,19 +290,35 @@ def _path(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
 
 
 def _remove(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:
-    model = _named(arguments.name)
-    if model.repository:
-        size = remove(model, folders.model_folder(model))
+    name: str = arguments.name
+    folder = Path(name).expanduser()
+    if arguments.packed and catalog.find(name) is None:
+        # The folder itself may be gone: what was packed of it is found by its path.
+        size = packed.remove_kept(packed.packed_directory(), folder)
+        if not size and not folder.is_dir():
+            raise ModelError(f"{name!r} is neither a name of `dgemma models list` nor a folder.")
     else:
-        path = place_of(model).path
-        size = path.stat().st_size if path.is_file() else 0
-        path.unlink(missing_ok=True)
+        size = _remove_known(_named(name), only_packed=arguments.packed)
     if arguments.json:
         write_json(removed=size > 0, size=size)
     else:
         told = f"Removed {size_text(size)}." if size else "There was nothing to remove."
-        print(f"{model.name}: {told}")
+        print(f"{name}: {told}")
     return 0
+
+
+def _remove_known(model: CatalogModel, *, only_packed: bool) -> int:
+    """Delete a model and what is packed of it; returns the bytes they held."""
+    if not model.repository:
+        path = place_of(model).path
+        if only_packed:
+            return 0
+        size = path.stat().st_size if path.is_file() else 0
+        path.unlink(missing_ok=True)
+        return size
+    folder = folders.model_folder(model)
+    size = packed.remove_kept(packed.packed_directory(), folder)
+    return size if only_packed else size + remove(model, folder)
 
 
 def _plan(arguments: argparse.Namespace, settings: RuntimeSettings) -> int:

@@ -26,6 +26,7 @@ from dgemma_runtime.models.base import (
     NoiseKind,
     SamplerConfig,
 )
+from dgemma_runtime.models.loading import Loading
 from dgemma_runtime.prompt import GEMMA, RAW, layout_named
 from dgemma_runtime.prompt.gemma import TURN
 from dgemma_wire.errors import ModelError
@@ -41,7 +42,7 @@ ADAPTERS: dict[str, str] = {
 }
 """Architecture to ``module:function`` that loads its adapter; see ``AdapterLoader``."""
 
-AdapterLoader = Callable[[ModelSpec, Path, "torch.device", "torch.dtype"], ModelAdapter]
+AdapterLoader = Callable[[ModelSpec, Path, "torch.device", "torch.dtype", Loading], ModelAdapter]
 """Reads the weights at a path (a file or folder) onto a device."""
 
 _SPAN_TOKENS = 32

@@ -34,6 +34,7 @@ from dgemma_runtime.models.canvas_weights import (
     make_weights,
     read_tensors,
 )
+from dgemma_runtime.models.loading import QUIETLY, Loading
 from dgemma_wire.adapters import WEIGHTS_FILE
 
 __all__ = ["LINEARS", "CausalCanvas", "Dims", "KeyValues", "Special", "load_adapter"]
@@ -322,7 +323,11 @@ def _own(prefix: PrefixState) -> KeyValues:
 
 
 def load_adapter(
-    spec: ModelSpec, base: Path, device: torch.device, dtype: torch.dtype
+    spec: ModelSpec,
+    base: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    loading: Loading = QUIETLY,
 ) -> CausalCanvas:
     """Read base weights and adapter file, and merge the adapter into the canvas trunk.
 

@@ -20,6 +20,7 @@ from dgemma_runtime.models.base import CanvasPass, ModelSpec, PrefixState
 from dgemma_runtime.models.base_folder import check_folder, ties_head
 from dgemma_runtime.models.canvas_weights import Trunk, make_trunk, read_tensors
 from dgemma_runtime.models.causal_canvas import Block, KeyValues, dims_of, run_layers
+from dgemma_runtime.models.loading import QUIETLY, Loading
 
 
 class TokenPrefix:
@@ -93,7 +94,11 @@ def _own(prefix: PrefixState) -> TokenPrefix:
 
 
 def load_adapter(
-    spec: ModelSpec, base: Path, device: torch.device, dtype: torch.dtype
+    spec: ModelSpec,
+    base: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    loading: Loading = QUIETLY,
 ) -> MaskedSequence:
     """Read a checkpoint from the folder ``base``.
 

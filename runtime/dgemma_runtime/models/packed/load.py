@@ -1,15 +1,18 @@
 """Reading a DiffusionGemma checkpoint tensor by tensor, packing the large weights on the way.
 
 The model is built without memory, then every tensor of the checkpoint is brought to the device,
-packed where it is an expert's or a projection's, and let go. Encoder and decoder share all but
-their layer scalars, as upstream ties them. What only images need is never read.
+packed where it is an expert's or a projection's, kept on the disk as it is then, and let go; the
+next time what was kept is read (``kept``). Encoder and decoder share all but their layer scalars,
+as upstream ties them. What only images need is never read.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,19 @@ from transformers.models.diffusion_gemma import (
     DiffusionGemmaForBlockDiffusion,
 )
 
+from dgemma_runtime.models.checkpoint_files import Header, read_header
+from dgemma_runtime.models.loading import QUIETLY, Loading, LoadReport
+from dgemma_runtime.models.packed import kept
 from dgemma_runtime.models.packed.forms import GROUP, WeightForm
 from dgemma_runtime.models.packed.modules import PackedExperts, PackedLinear, PackedWeight
+from dgemma_runtime.models.packed.progress import Progress
+from dgemma_runtime.models.packed.tensor_file import Layout, header_of, lay_out
 from dgemma_wire.errors import ModelError
 
-Report = Callable[[float], None]
-"""Called with the share of the checkpoint that is read, 0 to 1."""
+log = logging.getLogger(__name__)
+
+_Headers = Mapping[Path, Mapping[str, Header]]
+"""What the weight files of a checkpoint hold, but for what only images need."""
 
 _IMAGES = ("vision_tower", "embed_vision")
 _PROJECTION = re.compile(r"self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj")
@@ -97,9 +107,16 @@ def load(
     form: WeightForm,
     device: torch.device,
     dtype: torch.dtype,
-    report: Report = lambda _: None,
+    loading: Loading = QUIETLY,
 ) -> DiffusionGemmaForBlockDiffusion:
-    """Read the checkpoint of a folder.
+    """Read the checkpoint of a folder, or what was kept of it packed.
+
+    Args:
+        folder: The checkpoint's.
+        form: What experts and projections are held as.
+        device: Where.
+        dtype: Of all that is not packed.
+        loading: Who is told how far it is, and where packed weights are kept.
 
     Raises:
         ModelError: A file is missing or broken, or a tensor is missing or of the wrong shape.
@@ -109,14 +126,129 @@ def load(
         model = build(config, form, device)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"The checkpoint {folder} cannot be read: {error}") from error
-    files = shards(folder)
-    for number, path in enumerate(files):
-        for name, tensor in _tensors(path, device):
-            _put(model, name, tensor, device, dtype, path)
-        report((number + 1) / len(files))
-    _check_whole(model, folder)
+    headers = {path: _headers(path) for path in shards(folder)}
+    plan = None
+    if form is not WeightForm.PLAIN and loading.keep_in is not None:
+        plan = _plan(model, folder, headers, form, loading.keep_in)
+    if plan is None or not _read_kept(model, plan, device, dtype, loading.report):
+        doing = "Reading weights" if form is WeightForm.PLAIN else f"Packing weights as {form}"
+        progress = Progress(loading.report, doing, _sizes(headers))
+        with kept.keeping(plan) as keep:
+            _read(model, headers, device, dtype, progress, keep)
+            _check_whole(model, folder)
+            keep.finish()
+    else:
+        _check_whole(model, folder)
     make_buffers(model, config, device)
     return model.eval()
+
+
+def _read(
+    model: nn.Module,
+    headers: _Headers,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress,
+    keep: kept.Keeping,
+) -> None:
+    """Fill a model from a checkpoint's files, and keep what it is filled with."""
+    for path, names in headers.items():
+        for name, tensor in _tensors(path, names, device):
+            _put(model, name, tensor, device, dtype, path)
+            if keep.wanted:
+                for each, made in _made(model, name, tensor).items():
+                    keep.put(each, made)
+            progress.add(name)
+    progress.tell()
+
+
+def _read_kept(
+    model: nn.Module,
+    plan: kept.Plan,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: LoadReport,
+) -> bool:
+    """Fill a model from what is kept; ``False`` when that cannot be, and all is to be filled."""
+    if not os.path.exists(plan.home):  # a folder that may not be looked into is as good as none
+        return False
+    sizes = {n: size for layout in plan.layouts for n, (_, size) in layout.places.items()}
+    progress = Progress(report, f"Reading weights packed as {plan.note.form}", sizes)
+    try:
+        if why := kept.why_unfit(plan):
+            raise kept.Unfit(why)
+        with kept.opened(plan, device) as files:
+            for layout, read in files:
+                for name in layout.places:
+                    home, _, last = name.rpartition(".")
+                    module = model.get_submodule(home)
+                    if not isinstance(module, PackedWeight):
+                        _assign(model, module, last, read(name).to(device=device, dtype=dtype))
+                    elif last == "codes":
+                        module.take(read(name), read(f"{home}.scales"))
+                    progress.add(name)
+    except kept.Unfit as error:
+        log.warning("%s is not used, and made again: %s", plan.home, error)
+        return False
+    progress.tell()
+    return True
+
+
+def _plan(
+    model: nn.Module, folder: Path, headers: _Headers, form: WeightForm, keep_in: Path
+) -> kept.Plan | None:
+    """Plan what is kept of a checkpoint; ``None`` when it does not fit the model."""
+    layouts: list[Layout] = []
+    try:
+        for number, names in enumerate(headers.values(), 1):
+            tensors: dict[str, Header] = {}
+            for name, header in names.items():
+                found = _packed(model, name)
+                if found is None:
+                    tensors[name] = header
+                else:
+                    home, weight = found
+                    tensors[f"{home}.codes"] = header_of(weight.codes)
+                    tensors[f"{home}.scales"] = header_of(weight.scales)
+            if tensors:
+                file = f"packed-{number:05}-of-{len(headers):05}.safetensors"
+                layouts.append(lay_out(file, tensors))
+        return kept.make_plan(folder, list(headers), str(form), layouts, keep_in)
+    except (AttributeError, OSError) as error:
+        log.warning("packed weights of %s are not kept: %s", folder, error)
+        return None
+
+
+def _packed(model: nn.Module, name: str) -> tuple[str, PackedWeight] | None:
+    """Return the packed weight that a tensor of the checkpoint fills, and its name."""
+    home, _, last = name.rpartition(".")
+    module = model.get_submodule(home)
+    if isinstance(module, PackedExperts):
+        weight = module.get_submodule(last)
+        assert isinstance(weight, PackedWeight)
+        return name, weight
+    return (f"{home}.packed", module.packed) if isinstance(module, PackedLinear) else None
+
+
+def _made(model: nn.Module, name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Return what a tensor of the checkpoint was made into, by the names it is kept under."""
+    found = _packed(model, name)
+    if found is None:
+        return {name: tensor}
+    home, weight = found
+    return {f"{home}.codes": weight.codes, f"{home}.scales": weight.scales}
+
+
+def _sizes(headers: _Headers) -> dict[str, int]:
+    return {name: header.bytes for names in headers.values() for name, header in names.items()}
+
+
+def _headers(path: Path) -> dict[str, Header]:
+    try:
+        found = read_header(path)
+    except ModelError as error:
+        raise _not_whole(path, error) from error
+    return {n: header for n, header in found.items() if not any(part in n for part in _IMAGES)}
 
 
 def shards(folder: Path) -> list[Path]:
@@ -143,16 +275,19 @@ def shards(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _tensors(path: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+def _tensors(
+    path: Path, names: Mapping[str, Header], device: torch.device
+) -> Iterator[tuple[str, Tensor]]:
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                if not any(part in name for part in _IMAGES):
-                    yield name, file.get_tensor(name)
+            for name in names:
+                yield name, file.get_tensor(name)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not whole ({error}). Delete it and fetch the model again."
-        ) from error
+        raise _not_whole(path, error) from error
+
+
+def _not_whole(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path} is not whole ({error}). Delete it and fetch the model again.")
 
 
 def _put(
@@ -166,15 +301,12 @@ def _put(
     """Give a tensor of the checkpoint to the module that it belongs to."""
     home, _, last = name.rpartition(".")
     try:
-        module = model.get_submodule(home)
-        if isinstance(module, PackedExperts):
-            weight = module.get_submodule(last)
-            assert isinstance(weight, PackedWeight)
-            weight.fill(tensor)
-        elif isinstance(module, PackedLinear):
-            module.fill(tensor)
+        found = _packed(model, name)
+        if found is None:
+            _assign(model, model.get_submodule(home), last, tensor.to(device=device, dtype=dtype))
         else:
-            _assign(model, module, last, tensor.to(device=device, dtype=dtype))
+            weight = found[1]
+            weight.fill(tensor if len(weight.shape) == tensor.dim() else tensor[None])
     except (AttributeError, ValueError) as error:
         raise ModelError(f"{path}: the tensor {name} does not fit the model: {error}") from error
 
@@ -196,6 +328,11 @@ def _assign(model: nn.Module, module: nn.Module, name: str, tensor: Tensor) -> N
 def _check_whole(model: nn.Module, folder: Path) -> None:
     state = model.state_dict()
     missing = sorted(name for name, held in state.items() if held.is_meta)
+    missing += sorted(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, PackedWeight) and not module.filled
+    )
     # An encoder's scalar that was not saved is its decoder's.
     for name in list(missing):
         twin = name.replace("encoder.language_model", "decoder")

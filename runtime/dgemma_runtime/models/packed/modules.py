@@ -18,6 +18,9 @@ class PackedWeight(nn.Module):
         shape: Of the weight.
         form: What it is packed as.
         device: Where its room is.
+
+    Attributes:
+        filled: Whether it holds a weight; before, what is there is anything.
     """
 
     def __init__(self, shape: tuple[int, int, int], form: WeightForm, device: torch.device) -> None:
@@ -25,6 +28,7 @@ class PackedWeight(nn.Module):
         room = FORMS[form].empty(shape, device)
         self.form = form
         self.shape = shape
+        self.filled = False
         self.codes = nn.Buffer(room.codes)
         self.scales = nn.Buffer(room.scales)
 
@@ -40,6 +44,19 @@ class PackedWeight(nn.Module):
             packed = FORMS[self.form].pack(weight[expert].to(self.codes.device))
             self.codes[expert].copy_(packed.codes)
             self.scales[expert].copy_(packed.scales)
+        self.filled = True
+
+    def take(self, codes: Tensor, scales: Tensor) -> None:
+        """Take a weight of this shape that is packed already.
+
+        Raises:
+            ValueError: It is of another shape or form.
+        """
+        for own, other in ((self.codes, codes), (self.scales, scales)):
+            if own.shape != other.shape or own.dtype != other.dtype:
+                raise ValueError(f"{other.dtype} {tuple(other.shape)} is not as {self.form} packs")
+            own.copy_(other)
+        self.filled = True
 
     def times(self, rows: Tensor, experts: Tensor) -> Tensor:
         """Return rows (rows, in) times the weight of the expert (rows,) of each."""
