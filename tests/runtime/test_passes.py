@@ -163,7 +163,8 @@ def test_a_pass_of_several_jobs_that_does_not_fit_is_made_for_each() -> None:
     adapter = Batching(room=1)
     ended, _, freed = run(adapter, {1: of(2), 2: of(2)})
     assert ended == [(1, "Answer"), (2, "Answer")]
-    assert freed
+    assert freed == ["freed"]  # and they stay apart, instead of failing again
+    assert adapter.sizes == [2]
     assert len(adapter.canvases) == 4
 
 

@@ -143,7 +143,7 @@ class DiffusionEngine:
                 controls = self._spec.prompt.controls
                 codec = load_codec(self._spec.folder / "tokenizer.json", controls)
                 # Before room is given to prefixes: what is prepared takes memory too.
-                self._warm_up(adapter, place, dtype, report)
+                path_of_steps = self._warm_up(adapter, place, dtype, report)
         except Exception as error:
             if devices.is_out_of_memory(error):
                 devices.free_memory()
@@ -152,6 +152,9 @@ class DiffusionEngine:
                     "programs that use it, or choose another `device` or `model`."
                 ) from error
             raise
+        if path_of_steps and place.type != "cpu":
+            told = f"{chosen.reason}; denoise steps run as {path_of_steps}"
+            chosen = Device(chosen.name, told, chosen.dtype)
         # A CPU is held for long by few tokens; a GPU wants many at once.
         pass_tokens = 128 if place.type == "cpu" else 1024
         room = room_for_prefixes(self._spec, place, dtype)
@@ -187,16 +190,17 @@ class DiffusionEngine:
         place: torch.device,
         dtype: torch.dtype,
         report: Callable[[LoadProgress], None],
-    ) -> None:
+    ) -> str:
+        """Prepare a model's steps; return how they run, empty where that is nothing to tell."""
         if not isinstance(adapter, WarmsUp):
-            return
+            return ""
         from dgemma_runtime.engine.room import room_for_recordings
 
         def tell(share: float, text: str) -> None:
             report(LoadProgress(RuntimeState.LOADING, text, share))
 
         adapter.warm_up(tell, room_for_recordings(self._spec, place, dtype))
-        log.info("denoise steps run as %s", adapter.step_path)
+        return adapter.step_path
 
     def unload(self) -> None:
         """Free the device's memory."""

@@ -60,6 +60,8 @@ class Together:
     begin: Begin
     give_up: Callable[[], None]
     _members: list[_Member] = field(default_factory=list[_Member])
+    _apart: bool = False
+    """Memory was too short for them together: each has passes of its own until all are gone."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -87,7 +89,10 @@ class Together:
             adapters = {id(each.adapter): each.adapter for each in now}
             for key, adapter in adapters.items():
                 members = [each for each in now if id(each.adapter) == key]
-                ended += self._pass(adapter, members)
+                groups = [[each] for each in members] if self._apart else [members]
+                for group in groups:
+                    ended += self._pass(adapter, group)
+        self._apart = self._apart and bool(self._members)
         return ended
 
     def close(self) -> None:
@@ -116,6 +121,7 @@ class Together:
             self.give_up()
         if len(members) > 1:
             log.warning("a pass of %d requests failed; each is tried alone", len(members))
+            self._apart = short
             return [end for member in members for end in self._pass(adapter, [member])]
         (member,) = members
         if short and len(member.passes) > 1:
