@@ -24,7 +24,7 @@ from transformers.models.diffusion_gemma.modeling_diffusion_gemma import (
 from dgemma_runtime.models.base import MOST_TOGETHER, CanvasPass, ModelSpec, PrefixState
 from dgemma_runtime.models.gemma import attention
 from dgemma_runtime.models.gemma.buckets import EXACT, FEW, Buckets, Shape, fit
-from dgemma_runtime.models.gemma.decoder import Feedback, Inputs, predict
+from dgemma_runtime.models.gemma.decoder import Feedback, Inputs, head, predict
 from dgemma_runtime.models.gemma.experts import choose_experts, why_not_recorded
 from dgemma_runtime.models.gemma.graphs import CudaGraphs, Recorder, Recordings
 from dgemma_runtime.models.gemma.prefix import GemmaPrefix, empty_prefix
@@ -91,17 +91,34 @@ class DiffusionGemma:
 
     def encode(self, ids: Sequence[int], prefix: PrefixState) -> None:
         """Append ``ids`` to ``prefix`` by the causal encoder."""
-        if not ids:
-            return
+        if ids:
+            self._read(ids, _own(prefix))
+
+    def causal_logits(
+        self, ids: Sequence[int], prefix: PrefixState, count: int, *, keep: bool = False
+    ) -> Tensor:
+        """Predict what follows each of the last ``count`` of ``ids``; see ``ReadsCausally``.
+
+        The encoder is trained as a language model too, under the decoder's output head.
+        """
         state = _own(prefix)
+        length = state.length
+        hidden = self._read(ids, state)[-count:]
+        if not keep:
+            state.crop(length)
+        return head(self.model, hidden)
+
+    def _read(self, ids: Sequence[int], state: GemmaPrefix) -> Tensor:
+        """Append ``ids`` to a prefix; return the last hidden state of each (ids, hidden)."""
         device = self.model.device
         positions = torch.arange(state.length, state.length + len(ids), device=device)
-        self.model.model.encoder(
+        output = self.model.model.encoder(
             input_ids=torch.tensor([list(ids)], device=device),
             past_key_values=state.cache,
             position_ids=positions[None],
         )
         state.extend(len(ids))
+        return output.last_hidden_state[0]
 
     def denoise(
         self, canvas: Tensor, prefix: PrefixState, rows: Tensor, feedback: Tensor | None

@@ -63,6 +63,11 @@ def predict(model: DiffusionGemmaForBlockDiffusion, inputs: Inputs, seen: Seen) 
     x = decoder.norm(x).flatten(0, 1)
     # The full logits of 256 rows and 262144 tokens would cost as much as the model's own pass.
     hidden = x.index_select(0, inputs.rows.clamp(max=len(x) - 1))  # (wanted, hidden)
+    return head(model, hidden)
+
+
+def head(model: DiffusionGemmaForBlockDiffusion, hidden: Tensor) -> Tensor:
+    """Return the logits (rows, vocab) of last hidden states (rows, hidden)."""
     logits = model.lm_head(hidden).float()
     cap = model.final_logit_softcapping
     return logits.div_(cap).tanh_().mul_(cap)  # a thousand rows take a gigabyte
