@@ -37,7 +37,7 @@ from dgemma_training.evaluation.sandbox import Sandbox
 from dgemma_wire.messages import Clamped, Denoise, Free
 
 _NO_END: Mapping[str, Any] = {"end_ids": [], "dims": {"fill": 16}}
-_SEARCH: Mapping[str, Any] = {"grid": [*range(1, 13), 14, 16, 18, 20, 22, 24]}
+_SEARCH: Mapping[str, Any] = {"grid": [*range(1, 9), 10, 12, 16, 20, 24], "patience": 24}
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ class LengthSearch:
         keeps: How many lengths are left after each of the first steps.
         slopes: Nats of sureness that come with the logarithm of the length alone, at each of those
             steps; as many as ``keeps``.
-        patience: Steps that the others are given once one is settled.
+        patience: Steps that the others are given once one is settled; few only where canvases of
+            any length take about as many, which those with a mask token do not.
         tail_tokens: Most clamped positions behind a span that races.
         suffix_tokens: Tokens behind the span that judge a draft; 0 leaves it to the span's own.
         leave_one_out: Judge the span's tokens without themselves in the canvas.

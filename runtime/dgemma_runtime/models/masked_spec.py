@@ -96,7 +96,8 @@ def make_masked_spec(
         end_ids=ends,
         dims=tuple(dims.items()),
         heal_words=True,
-        search=LengthSearch(),
+        # What is decided for good is decided from the left: a long span takes more steps.
+        search=LengthSearch(patience=most),
     )
 
 
