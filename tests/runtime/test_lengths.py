@@ -120,7 +120,7 @@ def sure_of_three(canvas: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def raced(
-    search: LengthSearch, wide: int = 8, steps: int = 99
+    search: LengthSearch, wide: int = 8, steps: int = 99, passes: int = 99
 ) -> tuple[list[lengths.Runner], TableAdapter, list[int]]:
     adapter = TableAdapter(sure_of_three)
     config = SamplerConfig(acceptance=Acceptance.LEADING_RUN, max_steps=None, run_confidence=0.9)
@@ -138,7 +138,7 @@ def raced(
         config,
         search,
         go_on,
-        lambda: None,
+        lambda: len(adapter.canvases) < passes,
         wide,
     )
     return answer(adapter, asks), adapter, field
@@ -163,6 +163,14 @@ def test_a_race_is_over_some_steps_after_the_first_is_done() -> None:
     assert steps[3] == 1  # all at once
     assert steps[6] == 2
     assert len(field) == 3
+
+
+def test_a_race_that_is_ended_within_a_step_has_those_that_had_theirs() -> None:
+    search = LengthSearch(keeps=(9,), slopes=(0.0,), patience=9)
+    left, adapter, _ = raced(search, wide=1, passes=3)
+    assert [each.tokens for each in left] == [3, 1, 2]
+    assert all(each.state.steps == 1 for each in left)
+    assert len(adapter.canvases) == 3
 
 
 def test_a_race_that_is_ended_has_drafts() -> None:

@@ -76,7 +76,7 @@ def race(
     config: SamplerConfig,
     search: LengthSearch,
     go_on: Callable[[Sequence[Runner]], bool],
-    between: Callable[[], None],
+    in_time: Callable[[], bool],
     wide: int,
 ) -> Asks[list[Runner]]:
     """Denoise canvases of several lengths in step, the least sure ones leaving early.
@@ -92,7 +92,8 @@ def race(
         config: The numbers of the loop.
         search: How many stay after each of the first steps.
         go_on: Asked before every step with those that are still in it; may raise to leave.
-        between: Called between two passes of a step; may raise to leave.
+        in_time: Asked between two passes of a step; may raise to leave. Those that have had theirs
+            when it says no are what is left.
         wide: Canvases of one pass.
 
     Returns:
@@ -111,10 +112,12 @@ def race(
             break
         every: list[Tensor] = []
         for first in range(0, len(open_), wide):
-            between()
+            if first and not in_time():
+                break
             some = open_[first : first + wide]
             asked = [loop.pass_of(each.problem, each.state, prefix, noise) for each in some]
             every += yield asked
+        cut, open_ = len(every) < len(open_), open_[: len(every)]
         entropies = [sampler.entropies(logits).mean() for logits in every]
         for each, logits in zip(open_, every, strict=True):
             each.state = loop.advance(
@@ -122,6 +125,8 @@ def race(
             )
         for each, sure in zip(open_, torch.stack(entropies).tolist(), strict=True):
             each.sureness = -sure
+        if cut:
+            return ranked([each for each in left if each.state.steps], search.slopes[-1])
         if steps < len(search.keeps):
             left = ranked(left, search.slopes[steps])[: search.keeps[steps]]
         steps += 1

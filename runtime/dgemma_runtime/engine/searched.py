@@ -106,7 +106,7 @@ def _race(
             spec.sampler,
             search,
             go_on,
-            work.job.check,
+            work.has_time,
             MOST_TOGETHER if work.width > 1 else 1,
         )
     )
