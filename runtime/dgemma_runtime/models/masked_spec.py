@@ -28,6 +28,7 @@ _PREFIX_TOKENS = 768
 _CANVAS_TOKENS = 256
 _SPAN_TOKENS = 24
 _MOST_SPAN_TOKENS = 64
+_LENGTHS = (*range(1, 9), 10, 12, 16, 20, 24, 32, 48, 64)
 
 
 def make_masked_spec(
@@ -97,7 +98,7 @@ def make_masked_spec(
         dims=tuple(dims.items()),
         heal_words=True,
         # What is decided for good is decided from the left: a long span takes more steps.
-        search=LengthSearch(patience=most),
+        search=LengthSearch(grid=_LENGTHS, patience=most),
     )
 
 
