@@ -40,7 +40,7 @@ def test_a_link_to_a_workspace_is_that_workspace(tmp_path: Path) -> None:
     assert adapter_id(tmp_path / "link") == adapter_id(tmp_path / "real")
 
 
-@given(st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=80))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=80))
 def test_every_folder_name_makes_a_valid_id(name: str) -> None:
     assert is_adapter_id(adapter_id(Path("/work") / name))
 
