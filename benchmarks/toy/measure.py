@@ -32,7 +32,7 @@ from dgemma_runtime.engine.base import Engine
 from dgemma_runtime.engine.diffusion import DiffusionEngine
 from dgemma_runtime.job import Job
 from dgemma_runtime.models.base import LengthSearch
-from dgemma_wire.messages import Candidate, Clamped, Denoise, Free, Weigh
+from dgemma_wire.messages import Candidate, Clamped, Denoise, Free
 from dgemma_wire.settings import RuntimeSettings
 
 MODEL = Path(__file__).parents[2] / "tests" / "data" / "toy_gemma"
@@ -77,18 +77,14 @@ DEVICES: dict[str, Device] = {
 
 SEARCHES: dict[str, LengthSearch] = {
     "searched": LengthSearch(),
-    "searched, not judged": LengthSearch(suffix_tokens=0),
-    "searched, 16 behind": LengthSearch(suffix_tokens=16),
-    "searched, as accepted": LengthSearch(leave_one_out=False),
+    "searched, not weighed": LengthSearch(weigh_tokens=0),
+    "searched, neither": LengthSearch(weigh_tokens=0, suffix_tokens=0),
     "searched, 3 to the end": LengthSearch(keeps=(12, 6, 3)),
     "searched, coarse grid": LengthSearch(grid=(1, 2, 3, 4, 6, 8, 12, 16, 20, 24)),
     "searched, one is enough": LengthSearch(patience=0),
     "searched, and written on": LengthSearch(through_tokens=24),
 }
 """What finds the length of a span of no named number."""
-
-WEIGHED = "searched, six weighed"
-"""The six best of a race, of which the causal pass takes the likeliest with what follows it."""
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "true length, bound 0.02": {"entropy_bound": 0.02},
@@ -98,7 +94,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 """What the loop accepts and when it stops; diluted is a mean over the canvas, clamped rows too."""
 
-NAMES = (*DEVICES, *SEARCHES, WEIGHED, *SAMPLERS)
+NAMES = (*DEVICES, *SEARCHES, *SAMPLERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +147,6 @@ def measure_named(
     if name in SEARCHES:
         with changed(engine, search=SEARCHES[name]):
             return measure(engine, rows, lambda row: ask(row, Free()), seed)
-    if name == WEIGHED:
-        return measure(engine, rows, lambda row: ask(row, Free(), candidates=6), seed, weighed=True)
     if name in SAMPLERS:
         sampler = replace(engine._spec.sampler, **SAMPLERS[name])
         with changed(engine, sampler=sampler):
@@ -160,23 +154,13 @@ def measure_named(
     return measure(engine, rows, DEVICES[name], seed)
 
 
-def likeliest(engine: Engine, row: Row, candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate that the causal pass finds likeliest with what follows it."""
-    texts = tuple(candidate.texts[0] for candidate in candidates)
-    request = Weigh(document="toy", prefix=row.prefix, texts=texts, suffix=row.suffix)
-    weights = engine.denoise(Job(1, request, time.monotonic()), lambda draft: None).weights
-    return candidates[weights.index(max(weights))]
-
-
-def measure(
-    engine: Engine, rows: Sequence[Row], device: Device, seed: int, *, weighed: bool = False
-) -> list[Outcome]:
+def measure(engine: Engine, rows: Sequence[Row], device: Device, seed: int) -> list[Outcome]:
     """Fill rows by a device, each with a seed of its own."""
     found: list[Outcome] = []
     for number, row in enumerate(rows):
         request = msgspec.structs.replace(device(row), seed=seed + number)
         candidates, passes, ms = fill(engine, request)
-        best = likeliest(engine, row, candidates) if weighed else candidates[0]
+        best = candidates[0]
         doubts = [t.doubt for t in best.tokens[0] if t.doubt is not None]
         found.append(
             Outcome(

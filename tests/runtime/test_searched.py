@@ -80,21 +80,23 @@ def ask(
 def test_a_searched_length_is_mostly_the_right_one(engine: DiffusionEngine) -> None:
     texts = [ask(engine, number)[0].texts[0] for number in range(len(ROWS))]
     right = sum(text == row.middle for text, row in zip(texts, ROWS, strict=True))
-    assert right >= 0.6 * len(ROWS)  # 0.75 to 0.8; of a span of any one length less than 0.1
+    assert right >= 0.6 * len(ROWS)  # 0.78 on more rows; of a span of any one length less than 0.1
 
 
 def test_candidates_are_different_lengths_and_the_best_comes_first(engine: DiffusionEngine) -> None:
     found = ask(engine, 0, candidates=4)
     assert 2 <= len(found) <= 4
     assert len({candidate.texts for candidate in found}) == len(found)
-    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+    assert found[0].texts == ask(engine, 0)[0].texts
     assert len({len(candidate.tokens[0]) for candidate in found}) > 1
     assert all(candidate.score <= 0 for candidate in found)
 
 
 def test_the_same_seed_finds_the_same(engine: DiffusionEngine) -> None:
-    one, other = ([(c.texts, c.score) for c in ask(engine, 3, candidates=3)] for _ in range(2))
-    assert one == other
+    one, other = (ask(engine, 3, candidates=3) for _ in range(2))
+    assert [each.texts for each in one] == [each.texts for each in other]
+    # But for rounding: weighing reads the prefix's last token again, by itself.
+    assert [each.score for each in one] == pytest.approx([each.score for each in other], abs=1e-5)
 
 
 def test_everything_clamped_stays_at_every_step_of_a_race(engine: DiffusionEngine) -> None:
@@ -179,7 +181,8 @@ def test_a_searched_draft_can_be_gone_on_from(engine: DiffusionEngine) -> None:
     [
         LengthSearch(grid=(2, 6, 12)),  # neighbours of the best one get a race of their own
         LengthSearch(through_tokens=24, through_steps=4),
-        LengthSearch(suffix_tokens=0, leave_one_out=False),
+        LengthSearch(suffix_tokens=0, leave_one_out=False, weigh_tokens=0),
+        LengthSearch(weigh_tokens=0),
         LengthSearch(grid=(1,), keeps=(1,), slopes=(0.0,), patience=0),
     ],
 )

@@ -150,6 +150,36 @@ def weigh(
     return tuple(found)
 
 
+def weigh_tokens(
+    adapter: ReadsCausally,
+    prefix: PrefixState,
+    last: int,
+    drafts: Sequence[Sequence[int]],
+    between: Between,
+) -> list[float]:
+    """Return how likely the causal pass finds each of some token sequences, in nats.
+
+    Args:
+        adapter: Reads causally.
+        prefix: What stands before them; shortened by a token meanwhile, and whole again afterwards.
+        last: Its last token.
+        drafts: What may follow; at least a token each.
+        between: Called between two passes; may raise to leave.
+    """
+    length = prefix.length
+    prefix.crop(length - 1)
+    found: list[float] = []
+    try:
+        for draft in drafts:
+            between()
+            logits = adapter.causal_logits([last, *draft[:-1]], prefix, len(draft))
+            ids = torch.tensor(draft, device=logits.device)[:, None]
+            found.append(float(logits.log_softmax(-1).gather(-1, ids).sum()))
+    finally:
+        adapter.causal_logits([last], prefix, 1, keep=True)
+    return found
+
+
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     """Return how many leading items agree."""
     bound = min(len(first), len(second))

@@ -60,6 +60,13 @@ class KeptDraft:
     spans: tuple[DraftSpan, ...]
 
 
+def best_first(
+    found: Sequence[tuple[Candidate, tuple[DraftSpan, ...]]],
+) -> list[tuple[Candidate, tuple[DraftSpan, ...]]]:
+    """Return candidates by their scores."""
+    return sorted(found, key=lambda each: each[0].score, reverse=True)
+
+
 @dataclass(slots=True)
 class _Entry:
     peer: int
@@ -104,11 +111,10 @@ class KeptDrafts:
     def keep_all(
         self, peer: int, source: Source, found: Sequence[tuple[Candidate, tuple[DraftSpan, ...]]]
     ) -> tuple[Candidate, ...]:
-        """Keep the drafts of an answer; return its candidates with their handles, best first."""
-        best_first = sorted(found, key=lambda each: each[0].score, reverse=True)
+        """Keep the drafts of an answer; return its candidates with their handles."""
         return tuple(
             msgspec.structs.replace(candidate, draft=self.keep(peer, KeptDraft(source, spans)))
-            for candidate, spans in best_first
+            for candidate, spans in found
         )
 
     def get(self, peer: int, handle: int) -> KeptDraft:

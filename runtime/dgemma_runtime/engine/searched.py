@@ -12,13 +12,13 @@ from dataclasses import replace
 import msgspec
 import torch
 
-from dgemma_runtime.canvas import ClampedIds, FreeSlots, lay_out
-from dgemma_runtime.engine import lengths
+from dgemma_runtime.canvas import Canvas, ClampedIds, FreeSlots, lay_out
+from dgemma_runtime.engine import causal, lengths
 from dgemma_runtime.engine.asked import candidate_seed
 from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.reading import read_spans
 from dgemma_runtime.engine.work import Drafted, Found, Laid, Work, check_time
-from dgemma_runtime.models.base import MOST_TOGETHER, LengthSearch
+from dgemma_runtime.models.base import MOST_TOGETHER, LengthSearch, ReadsCausally
 from dgemma_wire.messages import Denoise
 
 
@@ -59,9 +59,12 @@ def candidates(work: Work, count: int) -> Asks[list[Found]]:
             search.suffix_tokens,
             leave_one_out=search.leave_one_out,
         )
-    best = sorted(zip(drafts, scores, strict=True), key=lambda each: each[1] or 0.0, reverse=True)
+    order = _weighed(work, search, drafts) or scores
+    best = sorted(
+        zip(drafts, scores, order, strict=True), key=lambda each: each[2] or 0.0, reverse=True
+    )
     found: list[Found] = []
-    for drafted, score in best:
+    for drafted, score, _ in best:
         if len(found) == count:
             break
         candidate, kept = yield from work.finished(drafted)
@@ -112,6 +115,21 @@ def _race(
     )
 
 
+def _weighed(work: Work, search: LengthSearch, drafts: Sequence[Drafted]) -> Sequence[float]:
+    """Return how likely the causal pass finds each draft with what follows; empty without one."""
+    adapter = work.adapter
+    before = _laid_out(work, 1)[0]
+    if not (isinstance(adapter, ReadsCausally) and search.weigh_tokens and before):
+        return ()
+    if len(drafts) < 2 or not work.has_time():
+        return ()
+    texts: list[list[int]] = []
+    for drafted in drafts:
+        start, end = drafted.laid.canvas.spans[0]
+        texts.append(drafted.state.best[start : end + search.weigh_tokens].tolist())
+    return causal.weigh_tokens(adapter, work.prefix, before[-1], texts, work.job.check)
+
+
 def _drafted(work: Work, runner: lengths.Runner) -> Drafted:
     stopped = "settled" if runner.state.settled else "steps"
     return Drafted(
@@ -128,6 +146,12 @@ def _most(work: Work) -> int:
 
 def _laid(work: Work, tokens: int, *, clamped: bool = True) -> Laid:
     """Return the job's canvas with a span of some length, what follows it clamped or left out."""
+    _, canvas = _laid_out(work, tokens, clamped=clamped)
+    return Laid(canvas, work.laid.spans)
+
+
+def _laid_out(work: Work, tokens: int, *, clamped: bool = True) -> tuple[tuple[int, ...], Canvas]:
+    """Return the tokens before such a canvas, and the canvas."""
     segments = [
         each if isinstance(each, ClampedIds) else FreeSlots(tokens) for each in work.asked.segments
     ]
@@ -136,8 +160,7 @@ def _laid(work: Work, tokens: int, *, clamped: bool = True) -> Laid:
     search, layout = work.spec.search, work.spec.layout
     assert search is not None
     layout = replace(layout, tail_tokens=min(layout.tail_tokens, search.tail_tokens))
-    _, canvas = lay_out(work.asked.source.request.prefix_ids, segments, layout)
-    return Laid(canvas, work.laid.spans)
+    return lay_out(work.asked.source.request.prefix_ids, segments, layout)
 
 
 def _written_through(work: Work, search: LengthSearch, most: int) -> Asks[list[int]]:

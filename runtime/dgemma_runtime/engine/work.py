@@ -14,7 +14,7 @@ from dgemma_runtime.canvas import Canvas, lay_out
 from dgemma_runtime.encoding import encode_request
 from dgemma_runtime.engine.asked import Asked, candidate_seed
 from dgemma_runtime.engine.base import Answer
-from dgemma_runtime.engine.kept_drafts import DraftSpan
+from dgemma_runtime.engine.kept_drafts import DraftSpan, best_first
 from dgemma_runtime.engine.shelf import AdapterShelf
 from dgemma_runtime.engine.starts import draw_starts, have_starts
 from dgemma_runtime.job import Job
@@ -112,7 +112,7 @@ class Work:
     drafted: float | None = None
 
     def candidates(self, count: int) -> Asks[list[Found]]:
-        """Denoise the canvas to at most ``count`` different candidates.
+        """Denoise the canvas to at most ``count`` different candidates, best first.
 
         Raises:
             JobCancelled: The job is no longer wanted.
@@ -132,7 +132,7 @@ class Work:
                     found.append(each)
             if None in made:
                 break
-        return found
+        return best_first(found)
 
     def candidate(self, number: int) -> Asks[Found | None]:
         """Denoise the canvas to candidate ``number``; ``None`` when no time is left for one."""

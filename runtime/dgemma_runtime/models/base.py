@@ -104,6 +104,8 @@ class LengthSearch:
         tail_tokens: Most clamped positions behind a span that races.
         suffix_tokens: Tokens behind the span that judge a draft; 0 leaves it to the span's own.
         leave_one_out: Judge the span's tokens without themselves in the canvas.
+        weigh_tokens: Tokens behind the span that the causal pass reads with it, where a model has
+            one: what it finds likeliest is the best. 0 leaves it to the judge.
         through_tokens: Positions beyond the model's own span of a draft that writes on into what
             follows; 0 makes none.
         through_steps: Denoise steps of that draft.
@@ -116,6 +118,7 @@ class LengthSearch:
     tail_tokens: int = 32
     suffix_tokens: int = 4
     leave_one_out: bool = True
+    weigh_tokens: int = 24
     through_tokens: int = 0
     through_steps: int = 8
 

@@ -30,7 +30,7 @@ from dgemma_runtime.engine.base import (
     Outcome,
     denoise_in_turn,
 )
-from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts
+from dgemma_runtime.engine.kept_drafts import DraftSpan, KeptDrafts, best_first
 from dgemma_runtime.engine.reading import Filled, needed_by_lines, read_candidate
 from dgemma_runtime.engine.starts import draw_starts
 from dgemma_runtime.job import Job
@@ -249,7 +249,7 @@ class RemoteEngine:
             cached = max(cached, cached_here)
             if all(made[0].texts != other.texts for other, _ in found):
                 found.append(made)
-        candidates = self._kept.keep_all(job.peer, asked.source, found)
+        candidates = self._kept.keep_all(job.peer, asked.source, best_first(found))
         done = self._clock()
         return Answer(
             candidates,
