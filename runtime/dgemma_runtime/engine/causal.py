@@ -161,22 +161,17 @@ def weigh_tokens(
 
     Args:
         adapter: Reads causally.
-        prefix: What stands before them; shortened by a token meanwhile, and whole again afterwards.
-        last: Its last token.
+        prefix: What stands before them, but for its last token; left as it was.
+        last: That token.
         drafts: What may follow; at least a token each.
         between: Called between two passes; may raise to leave.
     """
-    length = prefix.length
-    prefix.crop(length - 1)
     found: list[float] = []
-    try:
-        for draft in drafts:
-            between()
-            logits = adapter.causal_logits([last, *draft[:-1]], prefix, len(draft))
-            ids = torch.tensor(draft, device=logits.device)[:, None]
-            found.append(float(logits.log_softmax(-1).gather(-1, ids).sum()))
-    finally:
-        adapter.causal_logits([last], prefix, 1, keep=True)
+    for draft in drafts:
+        between()
+        logits = adapter.causal_logits([last, *draft[:-1]], prefix, len(draft))
+        ids = torch.tensor(draft, device=logits.device)[:, None]
+        found.append(float(logits.log_softmax(-1).gather(-1, ids).sum()))
     return found
 
 

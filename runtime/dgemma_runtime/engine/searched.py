@@ -15,6 +15,7 @@ import torch
 from dgemma_runtime.canvas import Canvas, ClampedIds, FreeSlots, lay_out
 from dgemma_runtime.engine import causal, lengths
 from dgemma_runtime.engine.asked import candidate_seed
+from dgemma_runtime.engine.device import is_out_of_memory
 from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.reading import read_spans
 from dgemma_runtime.engine.work import Drafted, Found, Laid, Work, check_time
@@ -123,11 +124,18 @@ def _weighed(work: Work, search: LengthSearch, drafts: Sequence[Drafted]) -> Seq
         return ()
     if len(drafts) < 2 or not work.has_time():
         return ()
+    try:
+        # A copy: reading its last token again would change what others read, if only by rounding.
+        prefix = work.prefix.fork(work.prefix.length - 1)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return ()
     texts: list[list[int]] = []
     for drafted in drafts:
         start, end = drafted.laid.canvas.spans[0]
         texts.append(drafted.state.best[start : end + search.weigh_tokens].tolist())
-    return causal.weigh_tokens(adapter, work.prefix, before[-1], texts, work.job.check)
+    return causal.weigh_tokens(adapter, prefix, before[-1], texts, work.job.check)
 
 
 def _drafted(work: Work, runner: lengths.Runner) -> Drafted:
