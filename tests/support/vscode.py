@@ -284,6 +284,19 @@ class Code:
         self.press("Enter")
         row.wait_for(state="hidden", timeout=WAIT_S * 1000)
 
+    def press_for_list(self, keys: str) -> None:
+        """Press keys until a list is open: the first time the focus may still be on its way."""
+        field = self.page.locator(".quick-input-widget input[type=text]").first
+        for _ in range(5):
+            self.press(keys)
+            try:
+                field.wait_for(state="visible", timeout=5000)
+            except Exception as error:
+                if type(error).__name__ != "TimeoutError":
+                    raise
+            else:
+                return
+
     def ghost(self) -> str:
         """Return the ghost text that is to be seen, without line breaks."""
         parts = self.page.locator('[class*="ghost-text"]').all_text_contents()

@@ -105,7 +105,7 @@ def test_again_closer_and_by_other_words(code: Any, scripted: Scripted) -> None:
     code.until("asked", lambda: last(code, "dgemma/rewrite").get("noise") == 0.5)
     code.wait_lens("Accept All")
     code.click_editor()
-    code.press("Control+Shift+F7")
+    code.press_for_list("Control+Shift+F7")
     code.pick("Bolder")
     code.until("asked", lambda: last(code, "dgemma/rewrite")["seed"] == 2)
     assert "noise" not in last(code, "dgemma/rewrite")
