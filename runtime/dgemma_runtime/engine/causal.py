@@ -134,20 +134,11 @@ def weigh(
     first = len(alone) - joined
     before = list(prefix_ids[: len(prefix_ids) - joined])
     state, _ = cache.encode(before[:-1], between)
-    found: list[float] = []
+    scored: list[list[int]] = []
     for text, whole in zip(texts, wholes, strict=True):
-        between()
         own = max(0, len(codec.encode(prefix + text)) - first)
-        scored = whole[first : first + own + SUFFIX_TOKENS]
-        if not scored:
-            found.append(0.0)
-            continue
-        logits = adapter.causal_logits([before[-1], *scored[:-1]], state, len(scored))
-        nats = logits.log_softmax(-1).gather(
-            -1, torch.tensor(scored, device=logits.device)[:, None]
-        )
-        found.append(float(nats.sum()))
-    return tuple(found)
+        scored.append(whole[first : first + own + SUFFIX_TOKENS])
+    return tuple(weigh_tokens(adapter, state, before[-1], scored, between))
 
 
 def weigh_tokens(
@@ -163,12 +154,15 @@ def weigh_tokens(
         adapter: Reads causally.
         prefix: What stands before them, but for its last token; left as it was.
         last: That token.
-        drafts: What may follow; at least a token each.
-        between: Called between two passes; may raise to leave.
+        drafts: What may follow; no tokens weigh nothing.
+        between: Called before every pass; may raise to leave.
     """
     found: list[float] = []
     for draft in drafts:
         between()
+        if not draft:
+            found.append(0.0)
+            continue
         logits = adapter.causal_logits([last, *draft[:-1]], prefix, len(draft))
         ids = torch.tensor(draft, device=logits.device)[:, None]
         found.append(float(logits.log_softmax(-1).gather(-1, ids).sum()))

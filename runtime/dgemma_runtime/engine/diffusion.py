@@ -196,10 +196,7 @@ class DiffusionEngine:
             return ""
         from dgemma_runtime.engine.room import room_for_recordings
 
-        def tell(share: float, text: str) -> None:
-            report(LoadProgress(RuntimeState.LOADING, text, share))
-
-        adapter.warm_up(tell, room_for_recordings(self._spec, place, dtype))
+        adapter.warm_up(_tell(report), room_for_recordings(self._spec, place, dtype))
         return adapter.step_path
 
     def unload(self) -> None:

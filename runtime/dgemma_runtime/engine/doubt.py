@@ -13,10 +13,10 @@ import torch
 from torch import Generator
 
 from dgemma_runtime.canvas import read_span
-from dgemma_runtime.engine import sampler
+from dgemma_runtime.engine import loop
 from dgemma_runtime.engine.passes import Asks
 from dgemma_runtime.engine.state import Problem, State
-from dgemma_runtime.models.base import CanvasPass, Noise, NoiseKind, PrefixState
+from dgemma_runtime.models.base import Noise, PrefixState
 
 PASSES = 4
 
@@ -57,7 +57,7 @@ def measure(
         if not go_on():
             break
         now = groups[first : first + width]
-        passes = [_without(out, prefix, state, noise, generator) for out in now]
+        passes = [loop.without(out, prefix, state, noise, generator) for out in now]
         for out, each, logits in zip(now, passes, (yield passes), strict=True):
             tokens = state.best[each.rows][:, None]  # (rows, 1)
             own = logits.gather(-1, tokens)
@@ -65,15 +65,3 @@ def measure(
             found = (other - own).clamp(-MOST, MOST).squeeze(-1)
             doubts |= zip(out, found.tolist(), strict=True)
     return doubts
-
-
-def _without(
-    out: list[int], prefix: PrefixState, state: State, noise: Noise, generator: Generator
-) -> CanvasPass:
-    """Return the pass that predicts some positions of a draft from all the others."""
-    rows = torch.tensor(out, device=state.best.device)  # (rows,)
-    if noise.kind is NoiseKind.UNIFORM:
-        fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
-    else:
-        fresh = torch.full_like(rows, noise.mask_id)
-    return CanvasPass(state.best.index_copy(0, rows, fresh), prefix, rows)

@@ -35,7 +35,6 @@ from dgemma_runtime.models.base import (
     LengthSearch,
     ModelAdapter,
     Noise,
-    NoiseKind,
     PrefixState,
     SamplerConfig,
 )
@@ -218,7 +217,7 @@ def judge(
             groups += [places[first::_LEAVE_OUT_PASSES] for first in range(_LEAVE_OUT_PASSES)]
         for out in groups:
             if out:
-                passes.append(_without(out, prefix, state, noise, generator))
+                passes.append(loop.without(out, prefix, state, noise, generator))
                 owners.append(number)
     every = yield passes
     spans: list[list[float]] = [[] for _ in drafts]
@@ -242,15 +241,3 @@ def behind(canvas: Canvas, count: int) -> list[int]:
     """Return the first clamped positions behind the last span, at most ``count`` of them."""
     end = canvas.spans[-1][1]
     return list(range(end, min(len(canvas.ids), end + count)))
-
-
-def _without(
-    out: Sequence[int], prefix: PrefixState, state: State, noise: Noise, generator: Generator
-) -> CanvasPass:
-    """Return the pass that predicts some positions of a canvas from all the others."""
-    rows = torch.tensor(out, device=state.best.device)  # (rows,)
-    if noise.kind is NoiseKind.UNIFORM:
-        fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
-    else:
-        fresh = torch.full_like(rows, noise.mask_id)
-    return CanvasPass(state.best.index_copy(0, rows, fresh), prefix, rows)

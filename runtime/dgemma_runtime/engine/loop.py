@@ -153,6 +153,26 @@ def pass_of(problem: Problem, state: State, prefix: PrefixState, noise: Noise) -
     return CanvasPass(state.tokens, prefix, open_rows(problem, state, noise), state.feedback)
 
 
+def without(
+    out: Sequence[int], prefix: PrefixState, state: State, noise: Noise, generator: Generator
+) -> CanvasPass:
+    """Return the pass that predicts some positions of the best draft from all the others.
+
+    Args:
+        out: Positions that are taken out.
+        prefix: What stands before the canvas.
+        state: Holds the draft.
+        noise: What stands at those positions instead.
+        generator: Draws it, where it is drawn.
+    """
+    rows = torch.tensor(out, device=state.best.device)  # (rows,)
+    if noise.kind is NoiseKind.UNIFORM:
+        fresh = sampler.uniform_noise(len(rows), noise.vocab_size, generator)
+    else:
+        fresh = torch.full_like(rows, noise.mask_id)
+    return CanvasPass(state.best.index_copy(0, rows, fresh), prefix, rows)
+
+
 def open_rows(problem: Problem, state: State, noise: Noise) -> Tensor:
     """Return the positions that the next step predicts (rows,)."""
     if noise.kind is NoiseKind.UNIFORM:
